@@ -1,0 +1,127 @@
+package worker
+
+import (
+	"fmt"
+
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// born says that there is another function process, which knows nothing yet. feed serves only the
+// process of the last life.
+func (w *work) born() (life int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.life++
+	w.start = true
+	return w.life
+}
+
+// feed waits for what the function gets next, and writes it behind b as frames: they are copied here,
+// since a rollback takes the events away at any time.
+func (w *work) feed(life int, b []byte) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		if w.closed || life != w.life {
+			return b, errStopped
+		}
+		n := len(b)
+		if w.start {
+			b = w.restart(b)
+		}
+		if b = w.next(b); len(b) > n {
+			return b, nil
+		}
+		w.fed.Wait()
+	}
+}
+
+// restart begins anew with a function that knows nothing: its events are numbered from 1.
+func (w *work) restart(b []byte) []byte {
+	w.start, w.ordinal, w.unfed, w.running = false, 0, 0, w.running[:0]
+	f := frame.Frame{Header: frame.Header{Type: frame.Start, Attempt: w.attempt}, Payload: w.stage}
+	return f.Append(b)
+}
+
+// next writes the events that were not fed; only one when one of them kills functions.
+func (w *work) next(b []byte) []byte {
+	for ; w.unfed < len(w.entries); w.unfed++ {
+		e := w.entries[w.unfed]
+		if e.done {
+			continue
+		}
+		if w.careful > 0 && len(w.running) > 0 {
+			break
+		}
+		if len(w.running) == 0 {
+			w.progress = w.now()
+		}
+		w.ordinal++
+		e.ordinal = w.ordinal
+		w.running = append(w.running, e)
+		b = e.append(b)
+	}
+	return b
+}
+
+// append writes the frame of an event or of the end.
+func (e *entry) append(b []byte) []byte {
+	if e.kind == endEntry {
+		f := frame.Frame{Header: frame.Header{Type: frame.End, Attempt: e.attempt}}
+		return f.Append(b)
+	}
+	f := e.item.Frame
+	f.Header = frame.Header{Type: frame.Data, Attempt: e.attempt, Seq: e.ordinal, EventTime: f.EventTime}
+	return f.Append(b)
+}
+
+// died takes back what the function had. One event alone is to blame: it is tried again until it has
+// killed the function too often. Of several nobody knows; they are tried one by one.
+func (w *work) died(reason string) (blamed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.running {
+		w.clear(e)
+	}
+	if len(w.running) == 1 && w.running[0].kind == eventEntry {
+		blamed = true
+		w.blame(w.running[0], reason)
+	}
+	w.careful = 0
+	for _, e := range w.running {
+		if !e.done {
+			w.careful++
+		}
+	}
+	w.life++
+	w.running, w.start = w.running[:0], true
+	w.wakeAll()
+	return blamed
+}
+
+func (w *work) blame(e *entry, reason string) {
+	e.history = append(e.history, reason)
+	if len(e.history) <= w.retries {
+		return
+	}
+	e.failure = errorObject(fmt.Sprintf("the function died on this event %d times, at last: %s", len(e.history), reason))
+	w.complete(e)
+	w.finished++
+}
+
+// progressed is how many events were finished so far.
+func (w *work) progressed() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.finished
+}
+
+// dismiss ends the feeding of a process that is given up.
+func (w *work) dismiss(life int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.life == life {
+		w.life++
+		w.wakeAll()
+	}
+}

@@ -1,0 +1,103 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/pipeline"
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/identity"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/shmring"
+)
+
+// join makes the slot's mesh of its assignment, on the candidate's address.
+func (s *slot) join(c *candidate) error {
+	a := s.assignment
+	cert, err := c.key.Certificate(a.Cert)
+	if err != nil {
+		return err
+	}
+	ca, err := identity.Pool(a.CA)
+	if err != nil {
+		return err
+	}
+	self := transport.Identity{
+		Namespace: a.Namespace, Pipeline: a.Pipeline.Name,
+		Stage: a.Slot.Stage, Index: a.Slot.Index, Incarnation: a.Incarnation,
+	}
+	if s.transport, err = c.endpoint.Transport(self, cert, ca); err != nil {
+		return err
+	}
+	c.endpoint = nil
+	s.rings = shmring.New(shmring.Config{Self: self, Addr: s.addr, Broker: broker{s.hook, self}})
+	config := quicmesh.Config{
+		Self: self, Joins: a.Joins, Attempt: a.Attempt, Seed: a.KeySeed, Transport: s.transport, Near: s.rings,
+		Log: func(event string, kv ...any) { s.logs.say("%s%s", event, pairs(kv)) },
+	}
+	config.Out, config.In = meshEdges(a)
+	for i := range config.Out {
+		e := edgesOf(a)[config.Out[i].ID]
+		config.Out[i].Dialer = carrier{wants: e.Transport, near: s.rings, far: s.transport, impossible: s.unlinked}
+	}
+	if s.desk != nil {
+		config.Guests = s.desk.guests()
+	}
+	if s.mesh, err = quicmesh.New(config); err != nil {
+		s.closeTransports() // nothing was sent
+		return err
+	}
+	return nil
+}
+
+// edgesOf lists a pipeline's edges by their numbers.
+func edgesOf(a *control.Assignment) []pipeline.Edge {
+	return slices.Concat(a.Pipeline.Edges, a.Pipeline.Returns())
+}
+
+// closeTransports comes after the mesh's end.
+func (s *slot) closeTransports() {
+	_ = s.rings.Close()
+	_ = s.transport.Close() // nothing that was to be sent is left
+}
+
+// meshEdges lists the edges out of the assignment's stage and into it. An edge's number is its index; those
+// of the returns follow.
+func meshEdges(a *control.Assignment) (out []quicmesh.OutEdge, in []quicmesh.InEdge) {
+	forth := len(a.Pipeline.Edges)
+	for i, e := range edgesOf(a) {
+		routing := quicmesh.Routing(e.Routing)
+		if e.From == a.Slot.Stage {
+			out = append(out, quicmesh.OutEdge{ID: uint16(i), To: e.To, Routing: routing, Replicas: replicas(a, e.To), Return: i >= forth})
+		}
+		if e.To == a.Slot.Stage {
+			in = append(in, quicmesh.InEdge{ID: uint16(i), From: e.From, Routing: routing, Replicas: replicas(a, e.From), Return: i >= forth})
+		}
+	}
+	return out, in
+}
+
+// replicas is how many slots a stage has: a run has those of its start.
+func replicas(a *control.Assignment, stage string) int {
+	if s := a.Pipeline.Stage(stage); s != nil {
+		return s.Replicas.Min
+	}
+	return 0
+}
+
+func meshPeers(peers []control.Peer) []quicmesh.Peer {
+	out := make([]quicmesh.Peer, len(peers))
+	for i, p := range peers {
+		out[i] = quicmesh.Peer{Stage: p.Slot.Stage, Index: p.Slot.Index, Incarnation: p.Incarnation, Addr: p.Addr}
+	}
+	return out
+}
+
+// pairs writes keys and values of a log line.
+func pairs(kv []any) (s string) {
+	for i := 0; i+1 < len(kv); i += 2 {
+		s += fmt.Sprintf(" %v=%v", kv[i], kv[i+1])
+	}
+	return s
+}

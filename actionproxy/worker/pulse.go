@@ -1,0 +1,34 @@
+package worker
+
+import (
+	"os"
+	"time"
+
+	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/internal/shm"
+)
+
+// pulseLoop shows the hook that this process runs, for as long as the connection lasts: by the word in the
+// file that came with the hook's greeting, or without one by messages.
+func pulseLoop(conn *control.Conn, files []*os.File) {
+	beat := func() { _ = conn.Send(control.TypePulse, nil, nil) } // a lost connection shows itself
+	if len(files) == 1 {
+		// What can't be mapped is no heartbeat's: then messages are as good.
+		if p, err := control.OpenPulse(files[0]); err == nil {
+			defer p.Close()
+			beat = p.Beat
+		}
+	} else {
+		shm.CloseAll(files)
+	}
+	tick := time.NewTicker(control.PulseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-conn.Done():
+			return
+		case <-tick.C:
+			beat()
+		}
+	}
+}

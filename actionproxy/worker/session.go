@@ -1,0 +1,247 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/weft-stream/weft/actionproxy/process"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// session is one function process's stream: a Unix socket with frames in both directions. When it can't
+// go on, dead says why; the process is gone then.
+type session struct {
+	work    *work
+	process *process.Process
+	timeout time.Duration // of one event
+	conn    net.Conn
+	life    int
+	ready   chan struct{} // closed by the first Ready
+	dead    chan string   // of one element
+
+	once  sync.Once
+	stop  chan struct{} // closed by close, and by the first loop that can't go on
+	loops sync.WaitGroup
+}
+
+// openSession has the process connect, and waits until it says that it is ready.
+func openSession(ctx context.Context, s *stream, p *process.Process) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	conn, err := connectFunction(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	o := &session{
+		work: s.work, process: p, timeout: s.slot.timeout(), conn: conn, life: s.work.born(),
+		ready: make(chan struct{}), dead: make(chan string, 1), stop: make(chan struct{}),
+	}
+	o.loops.Go(o.writeLoop)
+	o.loops.Go(o.readLoop)
+	o.loops.Go(o.watchLoop)
+	select {
+	case <-o.ready:
+		return o, nil
+	case reason := <-o.dead:
+		err = fmt.Errorf("start the function: it ended before it was ready: %s", reason)
+	case <-ctx.Done():
+		err = fmt.Errorf("start the function: it did not say that it is ready: %w", ctx.Err())
+	}
+	o.close()
+	return nil, err
+}
+
+// connectFunction listens, tells the process where, and accepts its one connection.
+func connectFunction(ctx context.Context, p *process.Process) (net.Conn, error) {
+	dir, err := os.MkdirTemp("", "weft-stream-") // only ours
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the function's socket: %w", err)
+	}
+	defer os.RemoveAll(dir) // a connection needs no name any more
+	path := filepath.Join(dir, "stream.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the function: %w", err)
+	}
+	defer listener.Close()
+	if err := p.Give(dir); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() { // a process that dies never connects
+		select {
+		case <-p.Done():
+		case <-ctx.Done():
+		case <-ended:
+		}
+		_ = listener.Close() // ends Accept
+	}()
+	line, err := json.Marshal(map[string]any{"weft": map[string]string{"socket": path}})
+	if err == nil {
+		err = p.WriteLine(line)
+	}
+	var conn net.Conn
+	if err == nil {
+		conn, err = listener.Accept()
+	}
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("wait for the function to connect: %w", ctx.Err())
+	case p.ExitReason() != "":
+		return nil, fmt.Errorf("wait for the function to connect: it ended: %s", firstLines(p.ExitReason()))
+	}
+	return nil, fmt.Errorf("connect the function: %w", err)
+}
+
+// close ends the session. The process lives on if it can.
+func (o *session) close() {
+	o.end()
+	o.loops.Wait()
+}
+
+func (o *session) end() bool {
+	first := false
+	o.once.Do(func() {
+		first = true
+		close(o.stop)
+		_ = o.conn.Close() // ends the loops' reads and writes
+		o.work.dismiss(o.life)
+	})
+	return first
+}
+
+// giveUp ends the session because the function can't go on; stalled is why it must be killed, or "".
+func (o *session) giveUp(stalled string) {
+	if o.end() {
+		o.dead <- whyDead(o.process, stalled)
+	}
+}
+
+// writeLoop gives the function its events, as many as there are with each write.
+func (o *session) writeLoop() {
+	var b []byte
+	for {
+		var err error
+		if b, err = o.work.feed(o.life, b[:0]); err != nil {
+			return
+		}
+		if _, err = o.conn.Write(b); err != nil {
+			return // readLoop takes what was sent before, and then sees the end as well
+		}
+		if cap(b) > 4<<20 {
+			b = nil
+		}
+	}
+}
+
+// closeGrace is how long after its stream a process may take to end by itself.
+const closeGrace = time.Second
+
+// lost is the end of the connection. A process that has only closed its socket can't be worked with.
+func (o *session) lost(err error) {
+	select {
+	case <-o.stop:
+		return
+	case <-o.process.Done():
+		o.giveUp("")
+	case <-time.After(closeGrace):
+		o.giveUp(fmt.Sprintf("it closed its stream: %v", err))
+	}
+}
+
+// watchLoop ends a process that doesn't get on with its events.
+func (o *session) watchLoop() {
+	tick := time.NewTicker(max(min(o.timeout/4, 5*time.Second), 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if o.work.idle() > o.timeout {
+				o.giveUp(fmt.Sprintf("stalled: no event done and nothing sent within %v", o.timeout))
+				return
+			}
+		case <-o.process.Done():
+			// readLoop takes what was sent before. The limit is only felt where a grandchild has the socket.
+			_ = o.conn.SetReadDeadline(time.Now().Add(closeGrace))
+			return
+		case <-o.stop:
+			return
+		}
+	}
+}
+
+// readLoop takes what the function sends.
+func (o *session) readLoop() {
+	buf, head := make([]byte, 0, 256<<10), 0
+	for {
+		f, n, err := frame.Parse(buf[head:])
+		switch {
+		case err == nil:
+			head += n
+			if err := o.take(&f); err != nil {
+				o.giveUp("broke the protocol: " + err.Error())
+				return
+			}
+			continue
+		case !errors.Is(err, frame.ErrShort):
+			o.giveUp("broke the protocol: " + err.Error())
+			return
+		}
+		o.work.room()
+		if buf, head, err = fill(o.conn, buf, head); err != nil {
+			o.lost(err)
+			return
+		}
+	}
+}
+
+// fill reads more behind what is left of buf.
+func fill(conn net.Conn, buf []byte, head int) ([]byte, int, error) {
+	buf = buf[:copy(buf, buf[head:])]
+	if len(buf) == cap(buf) {
+		buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+	}
+	n, err := conn.Read(buf[len(buf):cap(buf)])
+	buf = buf[:len(buf)+n]
+	if n > 0 {
+		return buf, 0, nil
+	}
+	return buf, 0, err
+}
+
+// take is one frame from the function.
+func (o *session) take(f *frame.Frame) error {
+	switch f.Type {
+	case frame.Ready:
+		select {
+		case <-o.ready:
+		default:
+			close(o.ready)
+		}
+	case frame.Data:
+		body := bytes.Clone(f.Payload)
+		out := output{edge: f.Edge, eventTime: f.EventTime, payload: body}
+		if len(f.Key) > 0 || len(f.Headers) > 0 {
+			out.key, out.headers = bytes.Clone(f.Key), bytes.Clone(f.Headers)
+		}
+		return o.work.output(f.Attempt, f.Seq, out)
+	case frame.Error:
+		return o.work.fail(f.Attempt, f.Seq, bytes.Clone(f.Payload))
+	case frame.Done:
+		o.work.done(f.Attempt, f.Seq, f.Flags&frame.Cumulative != 0)
+	case frame.End:
+		o.work.ended(f.Attempt)
+	}
+	return nil // types of later versions are passed over
+}

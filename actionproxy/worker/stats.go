@@ -1,0 +1,74 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"reflect"
+	"time"
+
+	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/pipeline"
+	"github.com/weft-stream/weft/quicmesh"
+)
+
+const statsInterval = time.Second
+
+// statsLoop sends the slot's counters every second in which they have changed, to each hook anew, and once at
+// the end. It looks after the processors, too.
+func (s *slot) statsLoop(ctx context.Context) {
+	tick := time.NewTicker(statsInterval)
+	defer tick.Stop()
+	if s.processors != nil {
+		defer s.processors.set(0)
+	}
+	var told control.Stats
+	var to *control.Conn
+	for {
+		if s.processors != nil {
+			s.processors.look(cpuTime(), time.Now())
+		}
+		now, conn := s.stats(), s.hook.present()
+		if conn != to || !reflect.DeepEqual(now, told) {
+			told, to = now, conn
+			_ = s.hook.send(control.TypeStats, now) // the next one has all that a lost one had
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			_ = s.hook.send(control.TypeStats, s.stats())
+			return
+		}
+	}
+}
+
+func (s *slot) stats() control.Stats {
+	out := control.Stats{
+		SlotState: s.state(),
+		In:        s.counts.in.Load(),
+		Out:       s.counts.out.Load(),
+		Failed:    s.counts.failed.Load(),
+		Restarts:  int(s.counts.restarts.Load()),
+		PID:       os.Getpid(),
+		Addr:      s.addr,
+	}
+	if s.fn != nil {
+		if p := s.fn.Process(); p != nil {
+			out.FuncPID = p.PID()
+		}
+	}
+	var hops quicmesh.Histogram
+	for _, l := range s.mesh.Stats().Links {
+		if !l.Out {
+			hops.Merge(&l.Hops)
+			continue
+		}
+		out.Links = append(out.Links, control.Link{
+			Edge: l.Edge, To: pipeline.Slot{Stage: l.Peer.Stage, Index: l.Peer.Index},
+			Up: l.Up, Events: l.Events, Resent: l.Resent, WaitUS: l.NoCredit.Microseconds(), Carrier: l.Carrier, Reason: l.Reason,
+		})
+	}
+	hops.Each(func(upTo int64, n uint64) {
+		out.HopUS = append(out.HopUS, control.HopBucket{UpTo: upTo, Count: n})
+	})
+	return out
+}

@@ -1,0 +1,76 @@
+// Package load is the one load generator and the one clock of every comparison: events that carry when
+// they were due, when they were sent and their number, and what the last stage of a chain makes of them.
+//
+// Latency is given twice. The hop counts from the send of the first stage to the callback of the last,
+// divided by the hops between. The whole counts from when the event was due, so that a generator that
+// was held up hides nothing (no coordinated omission).
+package load
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// HeaderSize is the bytes of an event that the harness needs: the smallest payload.
+const HeaderSize = 24
+
+// Now is the clock of all processes of one machine: CLOCK_MONOTONIC in nanoseconds.
+func Now() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		panic(fmt.Sprintf("read the monotonic clock: %v", err)) // it has no way to fail
+	}
+	return t.Nano()
+}
+
+// Stamp writes an event's facts into b, which has at least HeaderSize bytes.
+func Stamp(b []byte, due, sent int64, n uint64) {
+	binary.LittleEndian.PutUint64(b, uint64(due))
+	binary.LittleEndian.PutUint64(b[8:], uint64(sent))
+	binary.LittleEndian.PutUint64(b[16:], n)
+}
+
+// Read gives what Stamp wrote.
+func Read(b []byte) (due, sent int64, n uint64) {
+	return int64(binary.LittleEndian.Uint64(b)), int64(binary.LittleEndian.Uint64(b[8:])), binary.LittleEndian.Uint64(b[16:])
+}
+
+// Plan is what one run sends. Rate 0 is as fast as it goes; then Window bounds the events on their way,
+// where a peer has no bound of its own.
+type Plan struct {
+	Payload int           // bytes, at least HeaderSize
+	Rate    float64       // events a second
+	Warmup  int           // events that are not counted
+	Events  int           // events that are
+	Limit   time.Duration // after which a run is given up
+}
+
+// Generate calls send for each event of the plan at its time. The buffer is the same each time.
+func (p Plan) Generate(ctx context.Context, send func(b []byte) error) error {
+	b := make([]byte, max(p.Payload, HeaderSize))
+	for i := range b {
+		b[i] = 'a' + byte(i%26)
+	}
+	began := Now()
+	for n := range p.Warmup + p.Events {
+		due := Now()
+		if p.Rate > 0 {
+			due = began + int64(float64(n)/p.Rate*1e9)
+			if wait := due - Now(); wait > 0 {
+				time.Sleep(time.Duration(wait))
+			}
+		}
+		if n&0xFF == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		Stamp(b, due, Now(), uint64(n))
+		if err := send(b); err != nil {
+			return fmt.Errorf("send event %d: %w", n, err)
+		}
+	}
+	return nil
+}

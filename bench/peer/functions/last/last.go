@@ -1,0 +1,110 @@
+// The last stage: it tells when the first counted event and the last one came, and at the end what the
+// latencies were.
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	weft "github.com/weft-stream/weft/sdk/go"
+)
+
+type last struct {
+	emit           weft.Emit
+	next           int64
+	warmup, events int64
+	every          int64 // of so many events one latency is kept
+	sent, due      []byte
+	began, ended   int64
+}
+
+// mark is told while the events flow.
+type mark struct {
+	Mark string `json:"mark"` // "first" or "last"
+	At   int64  `json:"at"`
+}
+
+// sum is told at the end: latencies as little-endian numbers of 64 bits, in base64.
+type sum struct {
+	Began int64  `json:"began"`
+	Ended int64  `json:"ended"`
+	Sent  string `json:"sent"`
+	Due   string `json:"due"`
+}
+
+func (h *last) Event(_ context.Context, e *weft.Event) error {
+	at := now()
+	due, sent, n, err := stamps(e.Payload)
+	if err != nil {
+		return err
+	}
+	if n != h.next {
+		fmt.Fprintf(os.Stderr, "event %d came, event %d was expected\n", n, h.next)
+		os.Exit(3)
+	}
+	h.next++
+	switch counted := n - h.warmup; {
+	case counted < 0 || counted >= h.events:
+		return nil
+	case counted == 0:
+		h.began = at
+		h.emit(weft.Output{Value: mark{"first", at}})
+	case counted == h.events-1:
+		h.ended = at
+		h.emit(weft.Output{Value: mark{"last", at}})
+	}
+	if n%h.every == 0 {
+		h.sent = binary.LittleEndian.AppendUint64(h.sent, uint64(at-sent))
+		h.due = binary.LittleEndian.AppendUint64(h.due, uint64(at-due))
+	}
+	return nil
+}
+
+func (h *last) End(context.Context) error {
+	h.emit(weft.Output{Value: sum{h.began, h.ended, base64.StdEncoding.EncodeToString(h.sent), base64.StdEncoding.EncodeToString(h.due)}})
+	return nil
+}
+
+// stamps reads {"w":[due,sent,n],…, without a parser: this is the timed span.
+func stamps(b []byte) (due, sent, n int64, err error) {
+	const head = `{"w":[`
+	if len(b) < len(head) || string(b[:len(head)]) != head {
+		return 0, 0, 0, fmt.Errorf("not an event of the load: %.40q", b)
+	}
+	var v [3]int64
+	i := len(head)
+	for k := range v {
+		for ; i < len(b) && b[i] >= '0' && b[i] <= '9'; i++ {
+			v[k] = v[k]*10 + int64(b[i]-'0')
+		}
+		i++
+	}
+	return v[0], v[1], v[2], nil
+}
+
+func now() int64 {
+	var t syscall.Timespec
+	_, _, _ = syscall.Syscall(syscall.SYS_CLOCK_GETTIME, 1, uintptr(unsafe.Pointer(&t)), 0)
+	return t.Nano()
+}
+
+func number(name string) int64 {
+	n, err := strconv.ParseInt(os.Getenv(name), 10, 64)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, name, err)
+		os.Exit(1)
+	}
+	return n
+}
+
+func main() {
+	weft.Run(func(_ context.Context, emit weft.Emit) (weft.Handler, error) {
+		return &last{emit: emit, warmup: number("WARMUP"), events: number("EVENTS"), every: number("EVERY")}, nil
+	})
+}

@@ -1,0 +1,22 @@
+// A stage between: each event goes on as it is.
+package main
+
+import (
+	"context"
+	"encoding/json"
+
+	weft "github.com/weft-stream/weft/sdk/go"
+)
+
+type pass struct{ emit weft.Emit }
+
+func (p pass) Event(_ context.Context, e *weft.Event) error {
+	p.emit(weft.Output{Value: json.RawMessage(e.Payload)})
+	return nil
+}
+
+func (p pass) End(context.Context) error { return nil }
+
+func main() {
+	weft.Run(func(_ context.Context, emit weft.Emit) (weft.Handler, error) { return pass{emit}, nil })
+}

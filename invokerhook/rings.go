@@ -1,0 +1,178 @@
+package invokerhook
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/internal/shm"
+	"github.com/weft-stream/weft/invokerhook/attest"
+	"github.com/weft-stream/weft/pipeline"
+	"github.com/weft-stream/weft/quicmesh/transport/shmring"
+)
+
+// pipelineShare is the part of a hook's memory for rings that one pipeline may have: 1/pipelineShare.
+const pipelineShare = 4
+
+// lane is one ring's place: between two holders of slots, who get the same memory whenever they ask.
+type lane struct {
+	from, to grant
+	number   int
+}
+
+// rings is the memory that slots of this host share, which nobody else ever gets. It counts until one of
+// the two doesn't hold its slot any more: what a living worker still has mapped then is its own container's.
+type rings struct {
+	mu   sync.Mutex
+	made map[lane]*os.File
+}
+
+// memory gives a lane's, as a descriptor of the caller's. most is in rings.
+func (r *rings) memory(l lane, most int) (*os.File, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.made[l]
+	if f == nil {
+		of := 0
+		for other := range r.made {
+			if other.from.name == l.from.name {
+				of++
+			}
+		}
+		if len(r.made) >= most || of >= most/pipelineShare {
+			return nil, fmt.Errorf("the hook has no memory left for it: %d rings are in use, %d of them by this pipeline", len(r.made), of)
+		}
+		var err error
+		if f, err = shmring.NewMemory(); err != nil {
+			return nil, err
+		}
+		if r.made == nil {
+			r.made = map[lane]*os.File{}
+		}
+		r.made[l] = f
+	}
+	return shm.Duplicate(f)
+}
+
+// release forgets the memory of the lanes that match.
+func (r *rings) release(match func(lane) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for l, f := range r.made {
+		if match(l) {
+			_ = f.Close() // nothing was written to the file
+			delete(r.made, l)
+		}
+	}
+}
+
+// releaseOf forgets what a holder of a slot has shared with others.
+func (r *rings) releaseOf(g grant) {
+	r.release(func(l lane) bool { return l.from == g || l.to == g })
+}
+
+// ring answers a proxy that wants memory to share with another slot's.
+func (p *peer) ring(m *control.Message, reply func(control.Answer)) {
+	var r control.Ring
+	if err := m.Decode(&r); err != nil {
+		reply(control.Answer{Err: err})
+		return
+	}
+	o := p.speaksFor(r.Namespace, r.Pipeline, r.From.Slot, r.From.Incarnation)
+	if o == nil {
+		reply(control.Answer{Err: fmt.Errorf("slot %v of %s/%s was not given to this worker", r.From.Slot, r.Namespace, r.Pipeline)})
+		return
+	}
+	p.work(reply, func(context.Context) { // memory is zeroed: that takes a moment
+		files, reason, err := p.share(o, r)
+		p.put(outgoing{answer: reply, body: control.RingReply{Reason: reason}, files: files, err: err})
+	})
+}
+
+// share makes a ring and hands its other end to the peer. The reason is why the two can't have one.
+func (p *peer) share(o *owner, r control.Ring) (files []*os.File, reason string, err error) {
+	if edges := edgesBetween(o.spec, r.From.Slot.Stage, r.To.Slot.Stage); r.Lane < 0 || r.Lane >= edges {
+		return nil, "", fmt.Errorf("%d edges lead from %s to %s, which lane %d is none of", edges, r.From.Slot.Stage, r.To.Slot.Stage, r.Lane)
+	}
+	l := lane{grant{o.name, r.From.Slot, r.From.Incarnation}, grant{o.name, r.To.Slot, r.To.Incarnation}, r.Lane}
+	other, away := p.hook.holderOf(l.to)
+	switch {
+	case away:
+		return nil, "", fmt.Errorf("the proxy of %v is away", r.To.Slot)
+	case other == nil:
+		return nil, fmt.Sprintf("%v is not on this host", r.To.Slot), nil
+	case !beside(p.fact()) || !beside(other.fact()):
+		return nil, "one of the two reaches the hook over TCP", nil
+	}
+	near, far, err := p.hook.ends(l)
+	if err != nil {
+		return nil, err.Error(), nil
+	}
+	other.put(outgoing{typ: control.TypeOffer, body: control.Offer{Namespace: r.Namespace, Pipeline: r.Pipeline, From: r.From, To: r.To}, files: far})
+	// Who has lost a slot meanwhile has not been found when its lanes were released.
+	if p.hook.owner(o.name) != o || p.speaksFor(r.Namespace, r.Pipeline, r.From.Slot, r.From.Incarnation) == nil || ended(other) {
+		p.hook.rings.release(func(x lane) bool { return x == l })
+	}
+	return near, "", nil
+}
+
+// ends makes both ends of a lane's ring.
+func (h *Hook) ends(l lane) (near, far []*os.File, err error) {
+	near, far = make([]*os.File, 2), make([]*os.File, 2)
+	most := int(h.cfg.RingMemory / shmring.Size)
+	if near[0], err = h.rings.memory(l, most); err == nil {
+		if far[0], err = shm.Duplicate(near[0]); err == nil {
+			near[1], far[1], err = shm.Pair()
+		}
+	}
+	if err != nil {
+		shm.CloseAll(near)
+		shm.CloseAll(far)
+		return nil, nil, err
+	}
+	return near, far, nil
+}
+
+// holderOf finds the connection of who holds a slot; away: there may be one that is to come back.
+func (h *Hook) holderOf(g grant) (other *peer, away bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range h.workers {
+		if _, ok := w.pipelines[g.name]; ok && w.peer == nil {
+			away = true
+		}
+		if w.peer == nil {
+			continue
+		}
+		if has := w.peer.granted(); has != nil && *has == g {
+			return w.peer, false
+		}
+	}
+	return nil, away
+}
+
+// fact is what is known of a greeted proxy.
+func (p *peer) fact() *attest.Fact {
+	p.hook.mu.Lock()
+	defer p.hook.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.worker.fact
+}
+
+// beside tells whether a worker is on the hook's own host, as the kernel says.
+func beside(f *attest.Fact) bool { return f.Process != nil && !f.Remote }
+
+// edgesBetween counts the edges that lead from one stage to another.
+func edgesBetween(p pipeline.Pipeline, from, to string) (n int) {
+	for _, edges := range [][]pipeline.Edge{p.Edges, p.Returns()} {
+		for _, e := range edges {
+			if e.From == from && e.To == to {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,194 @@
+package invokerhook_test
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/internal/shm"
+	"github.com/weft-stream/weft/invokerhook"
+	"github.com/weft-stream/weft/pipeline"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/shmring"
+)
+
+// ring asks for one from p to another proxy's slot.
+func (p *proxy) ring(to control.Holder, lane int) (files []*os.File, reason string, err error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	a := p.assignment
+	var reply control.RingReply
+	files, err = p.conn.CallFiles(ctx, control.TypeRing, control.Ring{Namespace: a.Namespace, Pipeline: a.Pipeline.Name, From: p.holder(), To: to, Lane: lane}, &reply)
+	p.t.Cleanup(func() { shm.CloseAll(files) })
+	return files, reply.Reason, err
+}
+
+func (p *proxy) holder() control.Holder {
+	return control.Holder{Slot: p.assignment.Slot, Incarnation: p.assignment.Incarnation}
+}
+
+// offer is the other end of a ring.
+func (p *proxy) offer() (o control.Offer, end shmring.End) {
+	p.t.Helper()
+	files := p.awaitFiles(control.TypeOffer, &o)
+	if len(files) != 2 {
+		p.t.Fatalf("an offer with %d descriptors", len(files))
+	}
+	return o, shmring.End{Memory: files[0], Socket: files[1]}
+}
+
+// once is a broker that has one ring.
+type once shmring.End
+
+func (o once) Ring(context.Context, string, transport.Identity, int) (shmring.End, error) {
+	return shmring.End(o), nil
+}
+
+// TestRing: two proxies of one host whose slots have an edge between them get memory to share, and bytes go.
+func TestRing(t *testing.T) {
+	s := newSite(t, nil)
+	team := s.staff(240_000)
+	in, out := team["in"], team["out"]
+	files, reason, err := in.ring(out.holder(), 0)
+	if err != nil || reason != "" || len(files) != 2 {
+		t.Fatal(len(files), reason, err)
+	}
+	o, end := out.offer()
+	if o.From != in.holder() || o.To != out.holder() || o.Namespace != "guest" || o.Pipeline != "p" {
+		t.Errorf("the offer says %+v", o)
+	}
+	near := shmring.New(shmring.Config{Broker: once{Memory: files[0], Socket: files[1]}})
+	defer near.Close()
+	far := shmring.New(shmring.Config{})
+	defer far.Close()
+	far.Offer(transport.Identity{Stage: "in"}, end)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	from, err := near.Dial(ctx, "", transport.Identity{Stage: "out"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := far.Accept(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.Write([]byte("weft")); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 4)
+	if _, err := io.ReadFull(to, b); err != nil || string(b) != "weft" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestRingsThatAreRefused: what a proxy asks for is checked against what it holds and the pipeline's edges.
+func TestRingsThatAreRefused(t *testing.T) {
+	s := newSite(t, nil)
+	team := s.staff(240_000)
+	in, out := team["in"], team["out"]
+	late := out.holder()
+	late.Incarnation++
+	stranger := newProxy(t, s.addr)
+	stranger.assignment = in.assignment
+	for name, c := range map[string]struct {
+		from *proxy
+		to   control.Holder
+		lane int
+		want string
+	}{
+		"against the edge":     {out, in.holder(), 0, "0 edges lead from out to in"},
+		"to itself":            {in, in.holder(), 0, "0 edges lead from in to in"},
+		"more than edges":      {in, out.holder(), 1, "1 edges lead from in to out"},
+		"a lane below nought":  {in, out.holder(), -1, "which lane -1 is none of"},
+		"another incarnation":  {in, late, 0, "out[0] is not on this host"},
+		"for somebody else":    {stranger, out.holder(), 0, "was not given to this worker"},
+		"a slot nobody has":    {in, control.Holder{Slot: pipeline.Slot{Stage: "out", Index: 7}, Incarnation: 1}, 0, "out[7] is not on this host"},
+		"a stage that is none": {in, control.Holder{Slot: pipeline.Slot{Stage: "x"}, Incarnation: 1}, 0, "0 edges lead from in to x"},
+	} {
+		files, reason, err := c.from.ring(c.to, c.lane)
+		if err != nil {
+			reason = err.Error()
+		}
+		if len(files) > 0 || !strings.Contains(reason, c.want) {
+			t.Errorf("%s: %d descriptors, %q, want %q", name, len(files), reason, c.want)
+		}
+	}
+}
+
+// TestRingMemoryIsBounded: a pipeline has its part of the hook's memory, a lane's is given again, and what a
+// dead worker had is free.
+func TestRingMemoryIsBounded(t *testing.T) {
+	s := newSite(t, func(c *invokerhook.Config) { c.RingMemory = 4 * shmring.Size })
+	pl := twoStages(60_000)
+	pl.Edges = append(pl.Edges, pl.Edges[0])
+	team := s.staffOf(pl)
+	in, out := team["in"], team["out"]
+	inode := func() uint64 {
+		files, reason, err := in.ring(out.holder(), 0)
+		if err != nil || len(files) != 2 {
+			t.Fatal(reason, err)
+		}
+		_, end := out.offer()
+		end.Close()
+		return inodeOf(t, files[0])
+	}
+	first := inode()
+	if again := inode(); again != first {
+		t.Error("a lane has other memory the second time")
+	}
+	if _, reason, err := in.ring(out.holder(), 1); err != nil || !strings.Contains(reason, "no memory left for it: 1 rings are in use, 1 of them by this pipeline") {
+		t.Errorf("%q, %v", reason, err)
+	}
+	// Its successor's rings are others, for which there is room only when these are released.
+	_ = out.conn.Close()
+	next := newProxy(t, s.addr)
+	if r := next.bring(s.next()); r.Verdict != control.Take {
+		t.Fatalf("%+v", r)
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		files, reason, err := in.ring(next.holder(), 0)
+		if len(files) == 2 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(reason, err)
+		}
+	}
+}
+
+// TestNoRingOverTCP: the kernel has to say that a worker is on this host.
+func TestNoRingOverTCP(t *testing.T) {
+	s := newSite(t, nil)
+	s.start(60_000)
+	team := map[string]*proxy{}
+	for range 2 {
+		f := s.next()
+		addr := s.addr
+		if f.token.Stage == "out" {
+			addr = s.hook.Addrs()[1]
+		}
+		p := newProxy(t, addr)
+		if r := p.bring(f); r.Verdict != control.Take {
+			t.Fatalf("%+v", r)
+		}
+		team[f.token.Stage] = p
+	}
+	if _, reason, err := team["in"].ring(team["out"].holder(), 0); err != nil || !strings.Contains(reason, "over TCP") {
+		t.Errorf("%q, %v", reason, err)
+	}
+}
+
+func inodeOf(t *testing.T, f *os.File) uint64 {
+	t.Helper()
+	i, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i.Sys().(*syscall.Stat_t).Ino
+}

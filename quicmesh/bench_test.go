@@ -1,0 +1,220 @@
+package quicmesh_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/identity"
+	"github.com/weft-stream/weft/quicmesh/route"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/quicnet"
+)
+
+// carriers is the transports to measure, by name.
+var carriers = []struct {
+	name   string
+	listen func(testing.TB, *graph)
+}{
+	{"pipe", overPipes}, // the mesh alone
+	{"memnet", func(testing.TB, *graph) {}},
+	{"quic", overQUIC},
+}
+
+// overQUIC puts a graph's slots on real sockets.
+func overQUIC(t testing.TB, g *graph) {
+	ca, err := identity.NewCA("guest", "p", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.listen = func(self transport.Identity, _ string) transport.Transport {
+		tr, err := quicnet.New(quicnet.Config{Self: self, Cert: certificate(t, ca, self), CA: ca.Pool()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr
+	}
+}
+
+func certificate(t testing.TB, ca *identity.CA, self transport.Identity) tls.Certificate {
+	key, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := ca.Sign(key.Request(), self, time.Now(), time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := key.Certificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// BenchmarkEvents sends one way as fast as the receiver takes events.
+func BenchmarkEvents(b *testing.B) {
+	for _, carrier := range carriers {
+		for _, size := range []int{100, 1000, 64 << 10} {
+			b.Run(fmt.Sprint(carrier.name, "/", size), func(b *testing.B) {
+				g := pair(b, 0)
+				carrier.listen(b, g)
+				defer g.close()
+				g.startAll()
+				from, to := g.node("a", 0), g.node("b", 0)
+				ev := quicmesh.Event{ID: []byte("s[0]/123"), Payload: make([]byte, size)}
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				b.ResetTimer()
+				go func() {
+					for range b.N {
+						if err := from.Send(context.Background(), 0, &ev); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				}()
+				for got := 0; got < b.N; {
+					items, err := to.Receive(context.Background(), to.buf)
+					if err != nil {
+						b.Fatal(err)
+					}
+					got += len(items)
+					for i := range items {
+						items[i].Release()
+					}
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
+	}
+}
+
+// asker sends an event there, waits for it to come back, and gives the time it took.
+func asker(b *testing.B, carry func(testing.TB, *graph), size int) func() time.Duration {
+	g := newGraph(b, 0, map[string]int{"a": 1, "b": 1}, edge{"a", "b", route.Forward}, edge{"b", "a", route.Forward})
+	carry(b, g)
+	g.startAll()
+	b.Cleanup(g.close)
+	near, far := g.node("a", 0), g.node("b", 0)
+	ctx := context.Background()
+	go func() {
+		for {
+			items, err := far.Receive(ctx, far.buf)
+			if err != nil {
+				return
+			}
+			for i := range items {
+				if far.Send(ctx, 1, &quicmesh.Event{Payload: items[i].Frame.Payload}) != nil {
+					return
+				}
+				items[i].Release()
+			}
+		}
+	}()
+	ev := quicmesh.Event{Payload: make([]byte, size)}
+	return func() time.Duration {
+		begin := time.Now()
+		if err := near.Send(ctx, 0, &ev); err != nil {
+			b.Fatal(err)
+		}
+		items, err := near.Receive(ctx, near.buf)
+		if err != nil {
+			b.Fatal(err)
+		}
+		items[0].Release()
+		return time.Since(begin)
+	}
+}
+
+func BenchmarkHop(b *testing.B) {
+	for _, carrier := range carriers {
+		b.Run(carrier.name, func(b *testing.B) {
+			ask := asker(b, carrier.listen, 100)
+			b.ReportAllocs()
+			var sum time.Duration
+			for b.Loop() {
+				sum += ask()
+			}
+			b.ReportMetric(float64(sum.Nanoseconds())/float64(2*b.N), "ns/hop")
+		})
+	}
+}
+
+// BenchmarkHopQUIC compares an event there and back with the same bytes echoed over bare quic-go, by
+// turns, so that both see the same machine.
+func BenchmarkHopQUIC(b *testing.B) {
+	for _, size := range []int{100, 4096} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			ask, askRaw := asker(b, overQUIC, size), rawAsker(b, size+56)
+			var ours, raw time.Duration
+			for b.Loop() {
+				ours += ask()
+				raw += askRaw()
+			}
+			b.ReportMetric(float64(ours.Nanoseconds())/float64(2*b.N), "ns/hop")
+			b.ReportMetric(float64(raw.Nanoseconds())/float64(2*b.N), "raw-ns/hop")
+			b.ReportMetric(float64(ours)/float64(raw), "mesh/raw")
+		})
+	}
+}
+
+// rawAsker echoes over a stream of quic-go's alone, with its defaults.
+func rawAsker(b *testing.B, size int) func() time.Duration {
+	ca, err := identity.NewCA("guest", "p", time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	cert := certificate(b, ca, identity0)
+	server, err := quic.ListenAddr("127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"raw"}}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		conn, err := server.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		s, err := conn.AcceptStream(context.Background())
+		if err != nil {
+			return
+		}
+		for buf := make([]byte, size); ; {
+			if _, err := io.ReadFull(s, buf); err != nil {
+				return
+			}
+			if _, err := s.Write(buf); err != nil {
+				return
+			}
+		}
+	}()
+	conn, err := quic.DialAddr(b.Context(), server.Addr().String(),
+		&tls.Config{RootCAs: ca.Pool(), ServerName: identity.ServerName, NextProtos: []string{"raw"}}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.CloseWithError(0, ""); server.Close() })
+	s, err := conn.OpenStreamSync(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, size)
+	return func() time.Duration {
+		begin := time.Now()
+		if _, err := s.Write(buf); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, buf); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(begin)
+	}
+}
+
+var identity0 = slotIdentity(quicmesh.Slot{Stage: "a"}, 1)

@@ -1,0 +1,141 @@
+package quicmesh
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/route"
+	"github.com/weft-stream/weft/quicmesh/transport"
+)
+
+// Routing says how an edge picks among the slots it leads to; see the room route.
+type Routing = route.Routing
+
+// Config of a Mesh.
+type Config struct {
+	Self      transport.Identity  // the slot this mesh is, as its transport proves it
+	Attempt   frame.Attempt       // the attempt it begins in
+	Seed      uint64              // of the hash of keys, the same in the whole pipeline
+	Transport transport.Transport // stays the caller's: close it after the mesh
+	// Near brings streams of peers too, as far as edges dial it. nil: there is none. The caller's.
+	Near   transport.Transport
+	Out    []OutEdge
+	In     []InEdge
+	Guests *Guests // nil: none are served
+	// Joins: the slot is of a version that is not valid yet; SetVersions tells when it is.
+	Joins bool
+
+	// Window is how many bytes may be in flight to this slot on one link. Default 1 MiB. A larger
+	// event goes alone.
+	Window int
+	// MaxPayload is the largest payload in bytes that is sent or taken. Default 8 MiB, at most 60 MiB.
+	MaxPayload int
+	// Now is the clock of latencies. Default time.Now.
+	Now func() time.Time
+	// Log takes what happened to links: a short name and pairs of key and value. Optional; it is
+	// called from several goroutines and must not block.
+	Log func(event string, kv ...any)
+}
+
+// OutEdge is an edge that leads from this slot to a stage.
+type OutEdge struct {
+	ID       uint16
+	To       string // stage
+	Routing  Routing
+	Replicas int  // slots of To, until SetVersions says otherwise
+	Return   bool // see InEdge
+	// Dialer opens the edge's links. Default: the mesh's Transport. It may choose another carrier each time: a
+	// link that moves loses nothing.
+	Dialer transport.Dialer
+}
+
+// InEdge is an edge that leads here: every slot of From may open a link on it.
+type InEdge struct {
+	ID       uint16
+	From     string  // stage
+	Routing  Routing // only route.Forward matters: then the one input is From's slot with our index
+	Replicas int     // slots of From, until SetVersions says otherwise
+	// Return: the edge leads back, against the others. Neither barriers nor ends go on it, and nobody waits
+	// for its links to be up. It is the same at both of its ends.
+	Return bool
+}
+
+// Slot is one replica's place in a stage.
+type Slot struct {
+	Stage string `json:"stage"`
+	Index int    `json:"index"`
+}
+
+func (s Slot) String() string { return fmt.Sprintf("%s[%d]", s.Stage, s.Index) }
+
+// Peer is who holds a slot now, and where.
+type Peer struct {
+	Stage       string
+	Index       int
+	Incarnation uint64
+	Addr        string
+}
+
+// Slot of the peer.
+func (p Peer) Slot() Slot { return Slot{p.Stage, p.Index} }
+
+const (
+	defaultWindow     = 1 << 20
+	defaultMaxPayload = 8 << 20
+	limitMaxPayload   = 60 << 20
+	// headRoom is what id, key and headers may add to a frame beside the payload, in bytes.
+	headRoom = 256 << 10
+)
+
+// withDefaults checks c and fills in what is absent.
+func (c Config) withDefaults() (Config, error) {
+	if c.Window == 0 {
+		c.Window = defaultWindow
+	}
+	if c.MaxPayload == 0 {
+		c.MaxPayload = defaultMaxPayload
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = func(string, ...any) {}
+	}
+	switch {
+	case c.Transport == nil:
+		return c, errors.New("quicmesh: config: no transport")
+	case c.Window < 0:
+		return c, fmt.Errorf("quicmesh: config: window of %d bytes; leave it 0 for %d", c.Window, defaultWindow)
+	case c.MaxPayload < 0 || c.MaxPayload > limitMaxPayload:
+		return c, fmt.Errorf("quicmesh: config: payloads of %d bytes; at most %d", c.MaxPayload, limitMaxPayload)
+	}
+	seen := map[uint16]bool{frame.AllEdges: true}
+	for _, e := range c.Out {
+		if err := e.check(seen); err != nil {
+			return c, err
+		}
+	}
+	for _, e := range c.In {
+		if seen[e.ID] || e.Replicas < 1 {
+			return c, fmt.Errorf("quicmesh: config: edge %d from %q: its number is taken, or %d replicas do not fit", e.ID, e.From, e.Replicas)
+		}
+		seen[e.ID] = true
+	}
+	return c, nil
+}
+
+func (e OutEdge) check(seen map[uint16]bool) error {
+	if err := e.Routing.Check(); err != nil {
+		return fmt.Errorf("quicmesh: config: edge %d to %q: %w", e.ID, e.To, err)
+	}
+	if seen[e.ID] || e.Replicas < 1 {
+		return fmt.Errorf("quicmesh: config: edge %d to %q: its number is taken, or %d replicas do not fit", e.ID, e.To, e.Replicas)
+	}
+	seen[e.ID] = true
+	return nil
+}
+
+// leadsTo tells whether the edge's slot of that index has a link to the slot with index self.
+func (e InEdge) leadsTo(index, self int) bool { return e.Routing != route.Forward || index == self }

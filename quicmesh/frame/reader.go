@@ -1,0 +1,88 @@
+package frame
+
+import (
+	"errors"
+	"io"
+)
+
+// firstRead is the size of a reader's buffer at first, in bytes.
+const firstRead = 64 << 10
+
+// Reader takes frames from a byte stream, as many with one read as there are. It belongs to one
+// goroutine.
+type Reader struct {
+	from io.Reader
+	max  int    // body bytes of one frame
+	buf  []byte // buf[head:] is read and not yet taken
+	head int
+	err  error // of from: given when the whole frames before it are taken
+}
+
+// NewReader reads from r and takes frames whose body has at most max bytes (and MaxBody).
+func NewReader(r io.Reader, max int) *Reader {
+	return &Reader{from: r, max: max, buf: make([]byte, 0, firstRead)}
+}
+
+// Next gives the next frame, valid until the call after it: the buffer is used again. It returns
+// io.EOF between frames, io.ErrUnexpectedEOF within one, and ErrBounds when lengths do not fit or max
+// is exceeded; after an error all calls return it.
+func (r *Reader) Next() (Frame, error) {
+	for {
+		f, n, err := r.parse()
+		if err == nil {
+			r.head += n
+			return f, nil
+		}
+		if !errors.Is(err, ErrShort) {
+			r.err = err
+			return Frame{}, err
+		}
+		if r.err != nil {
+			if r.err == io.EOF && r.head < len(r.buf) {
+				r.err = io.ErrUnexpectedEOF
+			}
+			return Frame{}, r.err
+		}
+		r.fill(n)
+	}
+}
+
+// More tells whether Next has a whole frame, or an error, without waiting: whoever handles frames in
+// batches ends a batch when there is no more.
+func (r *Reader) More() bool {
+	_, _, err := r.parse()
+	return !errors.Is(err, ErrShort) || r.err != nil
+}
+
+// parse looks at the next frame. With ErrShort it returns the bytes that the frame takes in all, as far
+// as is known.
+func (r *Reader) parse() (Frame, int, error) {
+	b := r.buf[r.head:]
+	h, err := ParseHeader(b)
+	if err != nil {
+		return Frame{}, HeaderSize, err
+	}
+	if int(h.Length) > r.max {
+		return Frame{}, 0, ErrBounds
+	}
+	end := HeaderSize + int(h.Length)
+	if len(b) < end {
+		return Frame{}, end, ErrShort
+	}
+	return h.WithBody(b[HeaderSize:end:end]), end, nil
+}
+
+// fill reads once, after making room for a frame of want bytes. A buffer that one large frame has
+// made large is given back when it is empty.
+func (r *Reader) fill(want int) {
+	rest := r.buf[r.head:]
+	switch size := max(want, firstRead); {
+	case size > cap(r.buf), len(rest) == 0 && cap(r.buf) > firstRead && want <= firstRead:
+		r.buf = append(make([]byte, 0, size), rest...)
+	case r.head > 0:
+		r.buf = r.buf[:copy(r.buf, rest)]
+	}
+	r.head = 0
+	n, err := r.from.Read(r.buf[len(r.buf):cap(r.buf)])
+	r.buf, r.err = r.buf[:len(r.buf)+n], err
+}

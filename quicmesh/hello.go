@@ -1,0 +1,57 @@
+package quicmesh
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// version of what links speak: frame layout, hello and welcome.
+const version = 1
+
+// hello is the payload of a Hello: who opens a link on which edge, to whom.
+type hello struct {
+	Version int    `json:"version"`
+	Edge    uint16 `json:"edge"`
+	From    holder `json:"from"`
+	To      holder `json:"to"`
+	// Joins: the sender's place is one of a version to come, beside that of an older incarnation.
+	Joins bool `json:"joins,omitempty"`
+}
+
+// holder is a slot and its incarnation.
+type holder struct {
+	Slot
+	Incarnation uint64 `json:"incarnation"`
+}
+
+// hail is the payload of a Welcome: the receiver's window and what it has granted, in bytes since the
+// link began. Received, the point to resume from, is the frame's sequence number.
+type hail struct {
+	Window   uint64 `json:"window"`
+	Credit   uint64 `json:"credit"`
+	Received uint64 `json:"-"`
+}
+
+// parseHello reads the first frame of a dialler.
+func parseHello(f frame.Frame) (hello, error) {
+	var h hello
+	if f.Type != frame.Hello {
+		return h, fmt.Errorf("%w: type %d instead of a hello", errFrame, f.Type)
+	}
+	if err := json.Unmarshal(f.Payload, &h); err != nil {
+		return h, fmt.Errorf("read the hello: %w", err)
+	}
+	return h, nil
+}
+
+// appendWelcome encodes the answer to a hello.
+func appendWelcome(w hail, edge uint16) ([]byte, error) {
+	payload, err := json.Marshal(w)
+	if err != nil {
+		return nil, err
+	}
+	f := frame.Frame{Header: frame.Header{Type: frame.Welcome, Edge: edge, Seq: w.Received}, Payload: payload}
+	return f.Append(nil), nil
+}

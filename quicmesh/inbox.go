@@ -1,0 +1,255 @@
+package quicmesh
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/weft-stream/weft/quicmesh/barrier"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// inbox is where all inputs meet: items in the order they are to be received, the alignment of
+// barriers and ends, and the attempt. What it holds is bounded by the links' windows.
+type inbox struct {
+	mesh *Mesh
+	wake chan struct{} // for Receive, when ring was empty
+
+	mu      sync.Mutex // before edge.mu and inLink.mu
+	ring    []Item     // a ring; its length is a power of two
+	head    int
+	n       int
+	aligner *barrier.Aligner
+	done    []barrier.Mark // reused
+	closed  bool
+	moved   chan struct{} // closed by the next rollback or close; nil when nobody waits
+}
+
+func (b *inbox) init(m *Mesh, inputs int) {
+	b.mesh = m
+	b.wake = make(chan struct{}, 1)
+	b.ring = make([]Item, 64)
+	b.aligner = barrier.New(inputs)
+}
+
+// push takes a batch from a link's reader, none of it of an attempt to come. Items of an old attempt are
+// dropped. The batch stays the caller's.
+func (b *inbox) push(l *inLink, batch []Item, duplicates uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.stats.duplicates += duplicates
+	before := b.n
+	for i := range batch {
+		it := &batch[i]
+		if l.fenced.Load() || b.closed {
+			it.Release()
+			continue
+		}
+		if it.Attempt < b.mesh.Attempt() {
+			l.stats.stale++
+			it.Release()
+			continue
+		}
+		if err := b.take(l, it); err != nil {
+			for ; i < len(batch); i++ {
+				batch[i].Release()
+			}
+			return err
+		}
+	}
+	l.arrived()
+	if before == 0 && b.n > 0 {
+		signal(b.wake)
+	}
+	return nil
+}
+
+// await waits until the mesh is in attempt a, whose sender has heard of its rollback earlier. Events of a
+// must not be passed on before: SetPeers comes first, and says who holds the slots in this attempt. false:
+// the session has ended, or the mesh is closed.
+func (b *inbox) await(s *session, a frame.Attempt) bool {
+	for {
+		b.mu.Lock()
+		if closed := b.closed; closed || a <= b.mesh.Attempt() {
+			b.mu.Unlock() // a defer in a loop would cost an allocation for every batch
+			return !closed
+		}
+		if b.moved == nil {
+			b.moved = make(chan struct{})
+		}
+		moved := b.moved
+		b.mu.Unlock()
+		select {
+		case <-moved:
+		case <-s.done:
+			return false
+		}
+	}
+}
+
+// move lets those who await look again. The caller holds mu.
+func (b *inbox) move() {
+	if b.moved != nil {
+		close(b.moved)
+		b.moved = nil
+	}
+}
+
+// take is one item of the current attempt. The caller holds mu.
+func (b *inbox) take(l *inLink, it *Item) (err error) {
+	if l.number == unaligned && it.Kind != KindEvent {
+		return fmt.Errorf("%w: a barrier or an end on an edge that leads back", errFrame)
+	}
+	switch it.Kind {
+	case KindEvent:
+		if l.number != unaligned && b.aligner.Ended(l.number) {
+			return fmt.Errorf("%w: an event after the end", errFrame)
+		}
+		l.stats.events++
+		l.stats.bytes += uint64(it.size)
+		b.put(*it)
+	case KindBarrier:
+		b.done, err = b.aligner.Barrier(l.number, barrier.Mark{Number: it.Barrier, Version: it.Version}, b.done[:0])
+		b.putBarriers(it.Attempt)
+	case KindEnd:
+		var all bool
+		b.done, all = b.aligner.End(l.number, b.done[:0])
+		b.putBarriers(it.Attempt)
+		if all {
+			b.put(Item{Kind: KindEnd, Attempt: it.Attempt})
+		}
+	}
+	return err
+}
+
+func (b *inbox) putBarriers(a frame.Attempt) {
+	for _, m := range b.done {
+		b.put(Item{Kind: KindBarrier, Barrier: m.Number, Version: m.Version, Attempt: a})
+	}
+}
+
+// join makes room for an input of a version to come, and gives its number.
+func (b *inbox) join() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.aligner.Join()
+}
+
+// settle lets an input count like those that were there from the beginning.
+func (b *inbox) settle(input int) {
+	if input == unaligned {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.aligner.Settle(input)
+}
+
+// leave forgets an input: what waited for it alone is complete.
+func (b *inbox) leave(input int) {
+	if input == unaligned {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	var all bool
+	b.done, all = b.aligner.Leave(input, b.done[:0])
+	b.putBarriers(b.mesh.Attempt())
+	if all {
+		b.put(Item{Kind: KindEnd, Attempt: b.mesh.Attempt()})
+	}
+	signal(b.wake)
+}
+
+// put appends an item. The caller holds mu.
+func (b *inbox) put(it Item) {
+	if b.n == len(b.ring) {
+		grown := make([]Item, 2*len(b.ring))
+		n := copy(grown, b.ring[b.head:])
+		copy(grown[n:], b.ring[:b.head])
+		b.ring, b.head = grown, 0
+	}
+	b.ring[(b.head+b.n)&(len(b.ring)-1)] = it
+	b.n++
+}
+
+// pop takes the oldest item out. The caller holds mu and knows that there is one.
+func (b *inbox) pop() *Item {
+	it := &b.ring[b.head]
+	b.head = (b.head + 1) & (len(b.ring) - 1)
+	b.n--
+	return it
+}
+
+// receive waits for items and appends as many as fit into into.
+func (b *inbox) receive(ctx context.Context, into []Item) ([]Item, error) {
+	for {
+		b.mu.Lock()
+		if b.closed {
+			b.mu.Unlock()
+			return into, fmt.Errorf("receive: %w", ErrClosed)
+		}
+		if b.n > 0 {
+			into = b.hand(into)
+			b.mu.Unlock()
+			return into, nil
+		}
+		b.mu.Unlock()
+		select {
+		case <-b.wake:
+		case <-ctx.Done():
+			return into, fmt.Errorf("receive: %w", ctx.Err())
+		}
+	}
+}
+
+// hand moves items out and notes how long they were on their way. The caller holds mu.
+func (b *inbox) hand(into []Item) []Item {
+	now := b.mesh.cfg.Now().UnixMicro()
+	for b.n > 0 && len(into) < cap(into) {
+		it := b.pop()
+		if it.Kind == KindEvent && it.Frame.Sent != 0 {
+			it.link.stats.hops.Add(now - it.Frame.Sent)
+		}
+		into = append(into, *it)
+		*it = Item{}
+	}
+	return into
+}
+
+// rollback begins attempt a if it is a higher one. The caller holds mu.
+func (b *inbox) rollback(a frame.Attempt) {
+	if a <= b.mesh.Attempt() || b.closed {
+		return
+	}
+	b.mesh.attempt.Store(uint64(a))
+	b.move()
+	b.clear()
+	b.aligner.Reset()
+	b.put(Item{Kind: KindRollback, Attempt: a})
+	signal(b.wake)
+	for _, e := range b.mesh.out {
+		e.rolledBack()
+	}
+}
+
+// clear drops all items, returning their credit. The caller holds mu.
+func (b *inbox) clear() {
+	for b.n > 0 {
+		it := b.pop()
+		it.Release()
+		*it = Item{}
+	}
+}
+
+func (b *inbox) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.move()
+	b.clear()
+	signal(b.wake)
+}

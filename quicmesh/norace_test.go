@@ -1,0 +1,5 @@
+//go:build !race
+
+package quicmesh_test
+
+const raceEnabled = false

@@ -1,0 +1,167 @@
+package quicmesh
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weft-stream/weft/quicmesh/flow"
+	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/replay"
+)
+
+// maxStamped is how many frames share one reading of the clock.
+const maxStamped = 32
+
+// outLink is the sending end of a link. Its fields, but wake, changed and index, belong to edge.mu.
+type outLink struct {
+	edge    *outEdge
+	index   int                // slot
+	wake    chan struct{}      // something to write for a writer that sleeps
+	changed chan struct{}      // the peer is another one
+	life    context.Context    // ends with the mesh, or when the link is of no version any more; set by launch
+	leave   context.CancelFunc // ends life
+
+	held    bool               // its first events wait until its version is settled
+	peer    Peer               // Addr "": unknown
+	drop    context.CancelFunc // ends the dial or session with peer; nil without
+	log     replay.Log
+	flow    flow.Sender
+	control controlSeqs
+	session *session // nil when down
+	asleep  bool     // the writer waits for wake
+	writing bool     // the writer is in Write
+	stamp   int64    // time of the batch being gathered, microseconds
+	stamped int      // frames with that stamp
+	blocked blocked
+	stats   outStats
+}
+
+// outStats are a link's counters, from its begin.
+type outStats struct {
+	events, bytes, resent uint64
+	sessions              uint64
+	reason                string // why it went down last, or is not up
+}
+
+func newOutLink(e *outEdge, index int) *outLink {
+	return &outLink{edge: e, index: index, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+}
+
+// load is what makes a link less attractive: bytes not acknowledged and bytes not released.
+func (l *outLink) load() uint64 { return l.flow.InFlight() + uint64(l.log.Kept()) }
+
+// fits tells whether an event of size bytes may go now. Beside the receiver's credit, what is kept is
+// bounded by our own window: a receiver may grant much and acknowledge nothing.
+func (l *outLink) fits(size int) bool {
+	if l.held {
+		return false
+	}
+	kept := l.log.Kept()
+	return l.flow.Fits(size) && (kept <= controlRoom || kept+size <= l.edge.mesh.cfg.Window+controlRoom)
+}
+
+// push numbers f, keeps it and has it written. The caller holds edge.mu and has looked for credit.
+func (l *outLink) push(f *frame.Frame) {
+	// One stamp for what is gathered behind one write; it is the first one's, so that latency is never
+	// understated, and not by much overstated where a busy writer never comes to an end.
+	if l.session == nil || !l.log.Unsent() || l.stamped == maxStamped {
+		l.stamp, l.stamped = l.edge.mesh.cfg.Now().UnixMicro(), 0
+	}
+	f.Sent = l.stamp
+	l.stamped++
+	size := l.log.Append(f)
+	if f.Type == frame.Data {
+		l.flow.Take(size)
+		l.stats.events++
+		l.stats.bytes += uint64(size)
+	} else {
+		l.control.add(f.Seq)
+	}
+	if l.asleep {
+		l.asleep = false
+		signal(l.wake)
+	}
+}
+
+// launch begins the link's loop. The mesh is open.
+func (l *outLink) launch() {
+	m := l.edge.mesh
+	l.life, l.leave = context.WithCancel(m.ctx)
+	m.loops.Go(func() {
+		defer l.leave()
+		l.dialLoop()
+	})
+}
+
+// retire ends a link that is of no version any more. The caller holds edge.mu.
+func (l *outLink) retire() {
+	l.detach(l.session)
+	if l.leave != nil {
+		l.leave()
+	}
+	l.log.Reset()
+	l.edge.countLinks(-1)
+}
+
+// setPeer takes over who holds the slot; the zero Peer: nobody known. The caller holds edge.mu.
+func (l *outLink) setPeer(p Peer) {
+	if p == l.peer || p.Incarnation < l.peer.Incarnation && p.Addr != "" {
+		return
+	}
+	if p.Addr == "" {
+		p = Peer{Incarnation: l.peer.Incarnation} // comes back, perhaps, and resumes
+	}
+	if p.Incarnation > l.peer.Incarnation {
+		l.log.Reset()
+		l.flow, l.control = flow.Sender{}, controlSeqs{}
+	}
+	l.peer = p
+	l.detach(l.session)
+	if l.drop != nil {
+		l.drop()
+	}
+	signal(l.changed)
+	l.edge.wake()
+}
+
+// begin resumes the link on a new session, as its peer's welcome says.
+func (l *outLink) begin(s *session, peer Peer, hail hail) error {
+	e := l.edge
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l.peer != peer || l.life.Err() != nil {
+		return fmt.Errorf("link to %v: the peer has changed", peer.Slot())
+	}
+	if err := l.flow.Begin(hail.Window, hail.Credit); err != nil {
+		return fmt.Errorf("link to %v: welcome: %w", peer.Slot(), err)
+	}
+	again, err := l.log.Resume(hail.Received)
+	if err != nil {
+		return fmt.Errorf("link to %v: resume after %d: %w", peer.Slot(), hail.Received, err)
+	}
+	l.control.drop(hail.Received)
+	l.stats.resent += again
+	l.stats.sessions++
+	l.stats.reason = ""
+	l.session, l.writing = s, false
+	e.relink()
+	e.countUp(1)
+	return nil
+}
+
+// detach takes the link down, when s is still its session: from here on s neither writes nor is
+// listened to. The caller holds edge.mu.
+func (l *outLink) detach(s *session) {
+	if s == nil || l.session != s {
+		return
+	}
+	l.session, l.asleep = nil, false
+	l.edge.relink()
+	l.edge.countUp(-1)
+}
+
+// pushEnd tells a link that was made after the end that there is nothing to come. The caller holds
+// edge.mu.
+func (l *outLink) pushEnd() {
+	l.push(&frame.Frame{Header: frame.Header{Type: frame.End, Edge: l.edge.id, Attempt: l.edge.ended}})
+}

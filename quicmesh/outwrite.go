@@ -1,0 +1,93 @@
+package quicmesh
+
+import (
+	"fmt"
+
+	"github.com/weft-stream/weft/quicmesh/buf"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// writeLoop writes what is in the log, as much as there is with each write, until the session ends.
+func (l *outLink) writeLoop(s *session) {
+	for {
+		b, bytes := l.next(s)
+		if b == nil {
+			select {
+			case <-l.wake:
+			case <-s.done:
+				return
+			}
+			continue
+		}
+		_, err := s.stream.Write(bytes)
+		b.Release()
+		if err != nil {
+			s.endUnwritable(err)
+			return
+		}
+	}
+}
+
+// next is what the session s writes next; nil when it has to wait for wake or its end.
+func (l *outLink) next(s *session) (*buf.Buf, []byte) {
+	e := l.edge
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l.session != s || s.ended() {
+		return nil, nil
+	}
+	b, bytes := l.log.Next()
+	l.asleep, l.writing = b == nil, b != nil
+	if b == nil {
+		e.wake() // for Flush
+	}
+	return b, bytes
+}
+
+// readLoop takes acknowledgements and credit, until the session ends.
+func (l *outLink) readLoop(s *session, in *reader) {
+	var f frame.Frame
+	for {
+		ok, err := in.next(&f)
+		switch {
+		case ok:
+			err = l.take(s, &f)
+		case err == nil:
+			err = in.fill()
+		}
+		if err != nil {
+			s.endFor(err)
+			return
+		}
+	}
+}
+
+// take is one frame from the receiver.
+func (l *outLink) take(s *session, f *frame.Frame) error {
+	e := l.edge
+	switch f.Type {
+	case frame.Ack, frame.Credit:
+	case frame.Bye:
+		return errBye(append([]byte(nil), f.Payload...))
+	default:
+		return fmt.Errorf("frame of type %d from a receiver", f.Type)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l.session != s {
+		return nil
+	}
+	if f.Type == frame.Credit {
+		if err := l.flow.Grant(f.Seq); err != nil {
+			return err
+		}
+		e.wake()
+		return nil
+	}
+	if err := l.log.Ack(f.Seq); err != nil {
+		return err
+	}
+	l.control.drop(f.Seq)
+	e.wake()
+	return nil
+}

@@ -1,0 +1,122 @@
+package quicmesh
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/weft-stream/weft/quicmesh/buf"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+const (
+	readSize     = 64 << 10  // one read takes at most this of small frames
+	mostRead     = 512 << 10 // … and of larger ones
+	leastRead    = 4 << 10   // a buffer with less room is changed for a new one
+	controlLimit = 4 << 10   // bytes after the header of anything but an event
+)
+
+// errFrame is a frame that breaks the link.
+var errFrame = errors.New("malformed frame")
+
+// readError is a stream that has failed.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }
+
+// reader cuts frames from a stream. The frames it returns lie in its buffer; who keeps one beyond the
+// next fill retains the buffer. It has one reference to it, given back by close.
+type reader struct {
+	stream  io.Reader
+	maxData int // bytes after the header of an event
+	size    int // of a usual buffer; grows with the frames
+
+	buf        *buf.Buf
+	start, end int // bytes read and not cut yet
+}
+
+func newReader(s io.Reader, size, maxData int) *reader {
+	return &reader{stream: s, maxData: maxData, size: size, buf: buf.Get(size)}
+}
+
+// next cuts the next frame into f, if all of it is here.
+func (r *reader) next(f *frame.Frame) (ok bool, err error) {
+	b := r.buf.B[r.start:r.end:r.end]
+	h, err := r.header(b)
+	if err != nil || len(b) < frame.HeaderSize+int(h.Length) {
+		if errors.Is(err, frame.ErrShort) {
+			err = nil
+		}
+		return false, err
+	}
+	size := frame.HeaderSize + int(h.Length)
+	r.start += size
+	*f = h.WithBody(b[frame.HeaderSize:size:size])
+	return true, nil
+}
+
+// header parses and checks the header of the frame that begins in b.
+func (r *reader) header(b []byte) (frame.Header, error) {
+	h, err := frame.ParseHeader(b)
+	switch {
+	case errors.Is(err, frame.ErrShort):
+		return h, err
+	case err != nil:
+		return h, fmt.Errorf("%w: %w", errFrame, err)
+	case h.Type == frame.Data && int(h.Length) > r.maxData, h.Type != frame.Data && h.Length > controlLimit:
+		return h, fmt.Errorf("%w: %d bytes after the header of type %d are too many", errFrame, h.Length, h.Type)
+	}
+	return h, nil
+}
+
+// fill reads more, at least one byte.
+func (r *reader) fill() error {
+	r.makeRoom()
+	b := r.buf.B[:cap(r.buf.B)]
+	n, err := r.stream.Read(b[r.end:])
+	r.end += n
+	r.buf.B = b[:r.end]
+	if n > 0 || err == nil {
+		return nil
+	}
+	return &readError{err}
+}
+
+// makeRoom sees to it that the frame under way fits and a read is worth its while.
+func (r *reader) makeRoom() {
+	pending := r.end - r.start
+	if pending == 0 && !r.buf.Shared() {
+		r.start, r.end = 0, 0
+		return
+	}
+	need := frame.HeaderSize
+	if h, err := r.header(r.buf.B[r.start:r.end]); err == nil {
+		need += int(h.Length)
+	}
+	free := cap(r.buf.B) - r.end
+	if cap(r.buf.B)-r.start >= need && (free >= leastRead || pending >= leastRead) {
+		return
+	}
+	r.size = max(r.size, min(4*need, mostRead))
+	next := buf.Get(max(r.size, need))
+	next.B = append(next.B, r.buf.B[r.start:r.end]...)
+	r.buf.Release()
+	r.buf, r.start, r.end = next, 0, pending
+}
+
+// one waits for one frame: the first of a stream.
+func (r *reader) one() (frame.Frame, error) {
+	var f frame.Frame
+	for {
+		ok, err := r.next(&f)
+		if ok || err != nil {
+			return f, err
+		}
+		if err := r.fill(); err != nil {
+			return f, err
+		}
+	}
+}
+
+func (r *reader) close() { r.buf.Release() }

@@ -1,0 +1,54 @@
+package quicmesh
+
+import (
+	"context"
+
+	"github.com/weft-stream/weft/quicmesh/buf"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// Kind tells what an Item is.
+type Kind uint8
+
+// The kinds of items.
+const (
+	KindEvent    Kind = iota + 1 // one event; Release it when consumed
+	KindBarrier                  // every input has brought this barrier, or has ended
+	KindEnd                      // every input has ended
+	KindRollback                 // a new attempt has begun: nothing older comes after this
+)
+
+// Item is what Receive gives.
+type Item struct {
+	Kind    Kind
+	Edge    uint16        // of an event
+	From    Slot          // of an event
+	Frame   frame.Frame   // the event; its slices are valid until Release
+	Barrier uint64        // number of a barrier
+	Version uint64        // of a barrier: the assignment that is valid behind it; 0: the one before it
+	Attempt frame.Attempt // of all kinds; of a rollback the new one
+
+	link *inLink
+	buf  *buf.Buf
+	size int // bytes of credit
+}
+
+// Release says that an event is consumed: its credit returns to the sender, its slices are void. On
+// other items, and a second time on the same variable, it does nothing; a copy must not be released again.
+func (it *Item) Release() {
+	if it.buf == nil {
+		return
+	}
+	it.link.released(it.size)
+	it.buf.Release()
+	it.buf, it.Frame = nil, frame.Frame{}
+}
+
+// Receive waits for at least one item and returns what there is, in order, up to the capacity of
+// into, which it overwrites (a new slice when that is zero).
+func (m *Mesh) Receive(ctx context.Context, into []Item) ([]Item, error) {
+	if cap(into) == 0 {
+		into = make([]Item, 0, 256)
+	}
+	return m.inbox.receive(ctx, into[:0])
+}

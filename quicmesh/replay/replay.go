@@ -1,0 +1,148 @@
+// Package replay repairs a lost connection: the sender of a link keeps every numbered frame until it
+// is acknowledged, the receiver drops what it has already. Sequence numbers are from 1 and without gaps.
+package replay
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/weft-stream/weft/quicmesh/buf"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// ErrAck is an acknowledgement, or a point to resume from, outside of what was sent and is kept.
+var ErrAck = errors.New("replay: acknowledges what was not sent, or resumes before what is kept")
+
+// chunkSize is the room of one buffer of the log; a larger frame has a buffer to itself. It is also
+// what one write takes at most, unless a frame is larger.
+const chunkSize = 64 << 10
+
+// Log keeps a link's frames, encoded, in the buffers they are written from: a frame is copied once,
+// when it is appended. The zero value is an empty log. How many bytes it may keep is the caller's to
+// decide (credit bounds it); it holds at most twice as much memory, and one chunk.
+type Log struct {
+	chunks []chunk // oldest first; only the last grows
+	head   int     // where in chunks[0] the oldest kept frame begins
+	kept   int     // bytes of the frames acked < seq ≤ last
+	acked  uint64
+	last   uint64
+	handed uint64 // acked ≤ handed ≤ last: has been given out by Next since Resume
+
+	at, offset int // where Next goes on: chunk, byte in it
+}
+
+// chunk is one buffer of whole frames.
+type chunk struct {
+	buf  *buf.Buf
+	last uint64 // number of its last frame
+}
+
+// Append numbers f, encodes it and keeps it. It returns the frame's size.
+func (l *Log) Append(f *frame.Frame) int {
+	size := f.Size()
+	tail := len(l.chunks) - 1
+	if tail < 0 || cap(l.chunks[tail].buf.B)-len(l.chunks[tail].buf.B) < size {
+		l.chunks = append(l.chunks, chunk{buf: buf.Get(max(size, chunkSize))})
+		tail++
+	}
+	c := &l.chunks[tail]
+	l.last++
+	f.Seq, c.last = l.last, l.last
+	c.buf.B = f.Append(c.buf.B)
+	l.kept += size
+	return size
+}
+
+// Next gives the bytes to write next, whole frames, and the buffer they are in, which the caller
+// releases after writing; nil when everything has been given out.
+func (l *Log) Next() (*buf.Buf, []byte) {
+	for l.at < len(l.chunks) {
+		c := &l.chunks[l.at]
+		if l.offset < len(c.buf.B) {
+			b := c.buf.B[l.offset:]
+			l.offset, l.handed = len(c.buf.B), c.last
+			c.buf.Retain(1)
+			return c.buf, b
+		}
+		if l.at == len(l.chunks)-1 {
+			break
+		}
+		l.at, l.offset = l.at+1, 0
+	}
+	return nil, nil
+}
+
+// Ack drops the frames up to seq.
+func (l *Log) Ack(seq uint64) error {
+	if seq > l.handed {
+		return ErrAck
+	}
+	l.drop(seq)
+	return nil
+}
+
+// Resume goes on after seq, the highest number the receiver has: Next gives everything behind it once
+// more. It returns how many frames are given out again.
+func (l *Log) Resume(seq uint64) (again uint64, err error) {
+	if seq < l.acked || seq > l.handed {
+		return 0, ErrAck
+	}
+	again = l.handed - seq
+	l.drop(seq)
+	l.at, l.offset, l.handed = 0, l.head, seq
+	return again, nil
+}
+
+// drop forgets the frames up to seq.
+func (l *Log) drop(seq uint64) {
+	for l.acked < seq {
+		if l.head == len(l.chunks[0].buf.B) {
+			l.pop()
+		}
+		first := l.chunks[0].buf.B
+		size := frame.HeaderSize + int(binary.LittleEndian.Uint32(first[l.head+4:]))
+		l.head += size
+		l.kept -= size
+		l.acked++
+	}
+	if len(l.chunks) > 1 && l.head == len(l.chunks[0].buf.B) {
+		l.pop()
+	}
+	// Nothing kept and nobody writing: begin the buffer again, it is in the cache.
+	if l.kept == 0 && len(l.chunks) == 1 && !l.chunks[0].buf.Shared() {
+		l.chunks[0].buf.B = l.chunks[0].buf.B[:0]
+		l.head, l.offset = 0, 0
+	}
+}
+
+// pop gives the oldest chunk back.
+func (l *Log) pop() {
+	l.chunks[0].buf.Release()
+	n := copy(l.chunks, l.chunks[1:])
+	l.chunks[n] = chunk{}
+	l.chunks = l.chunks[:n]
+	l.head = 0
+	if l.at > 0 {
+		l.at--
+	} else {
+		l.offset = 0
+	}
+}
+
+// Reset forgets everything; the next frame has number 1.
+func (l *Log) Reset() {
+	for _, c := range l.chunks {
+		c.buf.Release()
+	}
+	clear(l.chunks)
+	*l = Log{chunks: l.chunks[:0]}
+}
+
+// Kept is the number of bytes appended and not acknowledged.
+func (l *Log) Kept() int { return l.kept }
+
+// Unsent tells whether Next has something.
+func (l *Log) Unsent() bool { return l.handed < l.last }
+
+// Last is the number of the last frame appended.
+func (l *Log) Last() uint64 { return l.last }

@@ -1,0 +1,135 @@
+package replay_test
+
+import (
+	"testing"
+
+	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/replay"
+	"pgregory.net/rapid"
+)
+
+// A log and a filter with a wire between them that loses everything at times: what the filter lets
+// through is every frame once and in order, and the log keeps exactly what is not acknowledged.
+func TestLogAndFilterLoseNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var log replay.Log
+		var filter replay.Filter
+		var wire []byte
+		sizes := map[uint64]int{}
+		acked := uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"append": func(t *rapid.T) {
+				n := rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(20_000, 140_000)).Draw(t, "payload")
+				f := frame.Frame{Header: frame.Header{Type: frame.Data}, Payload: make([]byte, n)}
+				size := log.Append(&f)
+				sizes[f.Seq] = size
+			},
+			"write": func(t *rapid.T) {
+				if b, bytes := log.Next(); b != nil {
+					wire = append(wire, bytes...)
+					if rapid.Bool().Draw(t, "writer is slow") {
+						t.Cleanup(b.Release)
+					} else {
+						b.Release()
+					}
+				}
+			},
+			"read": func(t *rapid.T) {
+				f, n, err := frame.Parse(wire)
+				if err != nil {
+					return
+				}
+				wire = wire[n:]
+				before := filter.Received()
+				switch filter.Judge(f.Seq) {
+				case replay.Gap:
+					t.Fatalf("number %d after %d", f.Seq, before)
+				case replay.New:
+					if f.Size() != sizes[f.Seq] {
+						t.Fatalf("frame %d has %d bytes, was appended with %d", f.Seq, f.Size(), sizes[f.Seq])
+					}
+				}
+			},
+			"ack": func(t *rapid.T) {
+				acked = filter.Received()
+				if err := log.Ack(acked); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"cut": func(t *rapid.T) {
+				wire = nil
+				acked = filter.Received()
+				if _, err := log.Resume(acked); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"": func(t *rapid.T) {
+				kept := 0
+				for seq := acked + 1; seq <= log.Last(); seq++ {
+					kept += sizes[seq]
+				}
+				if kept != log.Kept() {
+					t.Fatalf("keeps %d bytes, want %d", log.Kept(), kept)
+				}
+			},
+		})
+		// In the end everything arrives.
+		if _, err := log.Resume(filter.Received()); err != nil {
+			t.Fatal(err)
+		}
+		for b, bytes := log.Next(); b != nil; b, bytes = log.Next() {
+			for len(bytes) > 0 {
+				f, n, err := frame.Parse(bytes)
+				if err != nil || filter.Judge(f.Seq) != replay.New {
+					t.Fatalf("resent frame %d: %v", f.Seq, err)
+				}
+				bytes = bytes[n:]
+			}
+			b.Release()
+		}
+		if filter.Received() != log.Last() || log.Unsent() {
+			t.Fatalf("received %d of %d", filter.Received(), log.Last())
+		}
+	})
+}
+
+func TestLogRefusesWhatCannotBe(t *testing.T) {
+	var log replay.Log
+	for range 3 {
+		log.Append(&frame.Frame{Header: frame.Header{Type: frame.Data}})
+	}
+	if log.Ack(1) == nil {
+		t.Error("acknowledged before it was sent")
+	}
+	b, _ := log.Next()
+	b.Release()
+	if log.Ack(4) == nil || log.Ack(2) != nil || log.Ack(1) != nil {
+		t.Error("acknowledgements: beyond the last must be refused, repeated ones ignored")
+	}
+	if _, err := log.Resume(1); err == nil {
+		t.Error("resumed before what is kept")
+	}
+	if again, err := log.Resume(2); again != 1 || err != nil {
+		t.Errorf("resume after 2 of 3: %d again, %v", again, err)
+	}
+	log.Reset()
+	if log.Kept() != 0 || log.Last() != 0 || log.Unsent() {
+		t.Error("something is left after Reset")
+	}
+}
+
+func BenchmarkLog(b *testing.B) {
+	var log replay.Log
+	f := frame.Frame{Header: frame.Header{Type: frame.Data}, Payload: make([]byte, 100)}
+	b.ReportAllocs()
+	for b.Loop() {
+		log.Append(&f)
+		if f.Seq%64 == 0 {
+			chunk, _ := log.Next()
+			chunk.Release()
+			if err := log.Ack(f.Seq); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

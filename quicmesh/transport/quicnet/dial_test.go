@@ -1,0 +1,105 @@
+package quicnet_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/quicnet"
+)
+
+func TestOneConnectionForAllLinks(t *testing.T) {
+	ca := newCA(t, "guest", "words")
+	var handshakes atomic.Int64
+	to := listen(t, quicnet.Config{Authorize: func(transport.Identity) error {
+		handshakes.Add(1)
+		return nil
+	}}, ca, count)
+	defer to.Close()
+	from := listen(t, quicnet.Config{}, ca, split)
+	defer from.Close()
+	var dials sync.WaitGroup
+	for range 10 {
+		dials.Go(func() {
+			if _, err := from.Dial(t.Context(), to.Addr(), count); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	dials.Wait()
+	if n := handshakes.Load(); n != 1 {
+		t.Errorf("%d connections for 10 links", n)
+	}
+}
+
+// TestSharedDialOutlivesItsFirstCaller has one caller give up while others wait for its handshake.
+func TestSharedDialOutlivesItsFirstCaller(t *testing.T) {
+	ca := newCA(t, "guest", "words")
+	given := make(chan struct{})
+	to := listen(t, quicnet.Config{Authorize: func(transport.Identity) error {
+		<-given
+		return nil
+	}}, ca, count)
+	defer to.Close()
+	from := listen(t, quicnet.Config{}, ca, split)
+	defer from.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	results := make(chan error, 2)
+	go func() {
+		_, err := from.Dial(ctx, to.Addr(), count)
+		results <- err
+	}()
+	second := make(chan error, 1)
+	go func() {
+		_, err := from.Dial(t.Context(), to.Addr(), count)
+		second <- err
+	}()
+	cancel()
+	if err := <-results; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller that gave up: %v", err)
+	}
+	close(given)
+	if err := <-second; err != nil {
+		t.Errorf("the other: %v", err)
+	}
+}
+
+// TestLinksAreLimited opens as many as a peer allows; closing one on both sides makes room.
+func TestLinksAreLimited(t *testing.T) {
+	const limit = 64
+	ca := newCA(t, "guest", "words")
+	from, to := listen(t, quicnet.Config{}, ca, split), listen(t, quicnet.Config{}, ca, count)
+	defer from.Close()
+	defer to.Close()
+	var near, far [limit]transport.Stream
+	for i := range limit {
+		var err error
+		if near[i], err = from.Dial(t.Context(), to.Addr(), count); err != nil {
+			t.Fatal(err)
+		}
+		near[i].Write([]byte{0})
+		if far[i], err = to.Accept(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := from.Dial(ctx, to.Addr(), count); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("link %d: %v", limit+1, err)
+	}
+	near[3].Close()
+	if _, err := io.ReadAll(far[3]); err != nil {
+		t.Error(err)
+	}
+	far[3].Close()
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := from.Dial(ctx, to.Addr(), count); err != nil {
+		t.Errorf("after a link was closed: %v", err)
+	}
+}

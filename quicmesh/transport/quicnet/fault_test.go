@@ -1,0 +1,88 @@
+package quicnet_test
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go/testutils/simnet"
+
+	"github.com/weft-stream/weft/quicmesh/transport/quicnet"
+)
+
+// cable is a network that can be pulled out.
+type cable struct {
+	simnet.PerfectRouter
+	out     atomic.Bool
+	packets atomic.Int64
+}
+
+func (c *cable) SendPacket(p simnet.Packet) error {
+	if c.packets.Add(1)%50 == 0 || c.out.Load() { // a little loss always
+		return nil
+	}
+	return c.PerfectRouter.SendPacket(p)
+}
+
+// TestCutIsNoticed runs real QUIC over simulated packets in simulated time.
+func TestCutIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wire := &cable{}
+		network := &simnet.Simnet{Router: wire}
+		socket := func(ip string) net.PacketConn {
+			return network.NewEndpoint(&net.UDPAddr{IP: net.ParseIP(ip), Port: 9000},
+				simnet.NodeBiDiLinkSettings{Latency: 5 * time.Millisecond})
+		}
+		left, right := socket("10.0.0.1"), socket("10.0.0.2")
+		if err := network.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer network.Close()
+		ca := newCA(t, "guest", "words")
+		from := listen(t, quicnet.Config{PacketConn: left}, ca, split)
+		defer from.Close()
+		to := listen(t, quicnet.Config{PacketConn: right}, ca, count)
+		defer to.Close()
+
+		near, err := from.Dial(t.Context(), to.Addr(), count)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near.Write([]byte("hello"))
+		far, err := to.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		far.Read(make([]byte, 5))
+		time.Sleep(10 * time.Minute) // simulated: an idle link is kept
+		if _, err := near.Write([]byte("still here")); err != nil {
+			t.Fatalf("after idle minutes: %v", err)
+		}
+		far.Read(make([]byte, 10))
+
+		wire.out.Store(true)
+		cut := time.Now()
+		if _, err := far.Read(make([]byte, 1)); err == nil {
+			t.Error("read over a cut cable")
+		}
+		if _, err := near.Read(make([]byte, 1)); err == nil {
+			t.Error("read over a cut cable")
+		}
+		if took := time.Since(cut); took > 6*time.Second {
+			t.Errorf("the cut was noticed after %v of simulated time", took)
+		}
+		begin := time.Now()
+		if _, err := from.Dial(t.Context(), to.Addr(), count); err == nil {
+			t.Error("dial over a cut cable")
+		}
+		if took := time.Since(begin); took > 6*time.Second {
+			t.Errorf("the dial was given up after %v of simulated time", took)
+		}
+		wire.out.Store(false)
+		if _, err := from.Dial(t.Context(), to.Addr(), count); err != nil {
+			t.Errorf("after the cable is back: %v", err)
+		}
+	})
+}

@@ -1,0 +1,335 @@
+package shmring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weft-stream/weft/internal/shm"
+	"github.com/weft-stream/weft/quicmesh/transport"
+)
+
+// What the two say on the socket: one byte, and after refused a reason until the socket's end.
+const (
+	sayGo      = 'g' // acceptor: the memory is ready
+	sayRefused = 'n' // acceptor: it can't be used, because
+	sayClosed  = 'c' // either: the stream was closed in order
+	sayBytes   = 'd' // either: wake up, there are bytes
+	sayRoom    = 'r' // either: wake up, there is room
+)
+
+// saidMost bounds a reason, in bytes.
+const saidMost = 500
+
+// The peer's life.
+const (
+	alive  = iota
+	closed // in order
+	dead
+	rude // it has rung for nobody
+)
+
+// stream is one end of a ring.
+type stream struct {
+	peer    transport.Identity
+	memory  *shm.Memory
+	conn    *net.UnixConn
+	out     producer
+	in      consumer
+	spin    spinner
+	empty   int          // wakes for nothing, in a row
+	naps    atomic.Int64 // sleeps of the reader
+	asked   atomic.Int64 // how often reader and writer wanted to be woken
+	onClose func()
+
+	reading sync.Mutex    // held by Read
+	writing sync.Mutex    // held by Write
+	over    atomic.Bool   // closed by us
+	life    atomic.Int32  // of the peer
+	watched chan struct{} // closed when the peer's life is over
+	ended   chan struct{} // closed when it is over for us
+	bytes   chan struct{} // of one element: the bell has rung, look for bytes
+	room    chan struct{} // the same for the writer
+	once    sync.Once
+}
+
+// open maps an end and takes its descriptors over.
+func open(end End, peer transport.Identity, dialler bool) (*stream, error) {
+	conn, err := shm.Conn(end.Socket)
+	if err != nil {
+		_ = end.Memory.Close()
+		return nil, err
+	}
+	s := &stream{peer: peer, conn: conn, onClose: func() {}, watched: make(chan struct{}),
+		ended: make(chan struct{}), bytes: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	s.memory, err = shm.Map(end.Memory, Size)
+	if err = errors.Join(err, end.Memory.Close()); err != nil {
+		s.refuse(err.Error())
+		return nil, err
+	}
+	first, second := ringOf(s.memory, 0), ringOf(s.memory, 1)
+	if dialler {
+		s.out.words, s.in.words = first, second
+	} else {
+		s.in.words, s.out.words = first, second
+	}
+	var more error
+	s.out.bell, err = s.newBell(sayBytes)
+	s.in.bell, more = s.newBell(sayRoom)
+	if err = errors.Join(err, more); err != nil {
+		s.discard()
+		return nil, err
+	}
+	return s, nil
+}
+
+// reset is the acceptor's first act: the ring is its own until it says go.
+func (s *stream) reset() {
+	s.in.reset()
+	s.out.reset()
+	writeHeader(s.memory.Bytes())
+}
+
+func (s *stream) sayGo() { s.say([]byte{sayGo}) }
+
+// refuse ends a stream that the acceptor can't have.
+func (s *stream) refuse(reason string) {
+	s.say(append([]byte{sayRefused}, reason[:min(len(reason), saidMost)]...))
+	s.discard()
+}
+
+// say writes to the socket, which has room: so little is said on it.
+func (s *stream) say(b []byte) {
+	_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = s.conn.Write(b) // who has gone needs no word
+}
+
+// awaitGo waits for the acceptor, and looks whether it speaks the same language.
+func (s *stream) awaitGo(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })()
+	b := make([]byte, 1)
+	_, err := io.ReadFull(s.conn, b)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("the peer does not take its end: %w", ctx.Err())
+	case err != nil:
+		return fmt.Errorf("%w before it has taken its end", ErrDead)
+	case b[0] == sayRefused:
+		reason, _ := io.ReadAll(io.LimitReader(s.conn, saidMost))
+		return fmt.Errorf("the peer refuses the ring: %.500q", reason)
+	case b[0] != sayGo:
+		return fmt.Errorf("%w: it says %#x instead of go", ErrViolation, b[0])
+	}
+	return checkHeader(s.memory.Bytes())
+}
+
+// discard gives up a stream that nobody has used.
+func (s *stream) discard() {
+	_ = s.conn.Close()
+	if s.memory != nil {
+		_ = s.memory.Close()
+	}
+}
+
+// Carrier is what streams like this are called.
+func (s *stream) Carrier() string { return Name }
+
+func (s *stream) Peer() transport.Identity { return s.peer }
+
+// watch has watchLoop run.
+func (s *stream) watch() { go s.watchLoop() }
+
+// watchLoop waits for the peer's bell, and for its end.
+func (s *stream) watchLoop() {
+	defer close(s.watched)
+	b := make([]byte, 64)
+	for bells := int64(0); ; {
+		n, err := s.conn.Read(b)
+		for _, said := range b[:n] {
+			if said == sayClosed {
+				s.life.Store(closed)
+				return
+			}
+			if bells++; said != sayBytes && said != sayRoom || bells > s.asked.Load() {
+				s.life.Store(rude)
+				return
+			}
+			if said == sayBytes {
+				signal(s.bytes)
+			} else {
+				signal(s.room)
+			}
+		}
+		if err != nil {
+			s.life.Store(dead)
+			return
+		}
+	}
+}
+
+// newBell makes what wakes the peer. When the socket is full it has not heard earlier bells yet: then it needs
+// no further one.
+func (s *stream) newBell(word byte) (func(), error) {
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("shmring: the socket: %w", err)
+	}
+	say := []byte{word}
+	ring := func(fd uintptr) { _ = unix.Send(int(fd), say, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) }
+	return func() { _ = raw.Control(ring) }, nil // whatever deadline earlier words have left
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// sleep waits for the bell. The peer rings it when it finds the word set.
+func (s *stream) sleep(bell chan struct{}) {
+	select {
+	case <-bell:
+	case <-s.watched:
+	case <-s.ended:
+	}
+}
+
+// wanted asks to be woken.
+func (s *stream) wanted(word *atomic.Uint32) {
+	s.asked.Add(1)
+	word.Store(1)
+}
+
+// Read copies out what has come, at least one byte.
+func (s *stream) Read(b []byte) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	for {
+		if s.over.Load() {
+			return 0, s.fault("read from", transport.ErrClosed)
+		}
+		life := s.life.Load() // before looking: what was written before the end is read before it
+		n, err := s.in.get(b)
+		switch {
+		case err != nil:
+			return 0, s.fault("read from", err)
+		case n > 0:
+			s.empty = 0
+			return n, nil
+		case len(b) == 0:
+			return 0, nil
+		case life == closed:
+			return 0, io.EOF
+		case life != alive:
+			return 0, s.fault("read from", endOf(life))
+		}
+		s.awaitBytes()
+	}
+}
+
+// awaitBytes waits until something may have come.
+func (s *stream) awaitBytes() {
+	if s.spin.watch(s.in.head, s.in.own) {
+		return
+	}
+	word := s.in.readerSleep
+	s.wanted(word)
+	if s.in.head.Load() != s.in.own || s.over.Load() || s.life.Load() != alive {
+		word.Store(0)
+		return
+	}
+	s.naps.Add(1)
+	s.sleep(s.bytes)
+	word.Store(0)
+	if s.in.head.Load() != s.in.own {
+		s.empty = 0
+		return
+	}
+	// Nobody in order wakes for nothing twice. Who does it all the time gets slow service.
+	if s.empty++; s.empty > calmWakes {
+		time.Sleep(time.Millisecond << min(s.empty-calmWakes, 4))
+	}
+}
+
+// Write copies b into the ring, as there is room.
+func (s *stream) Write(b []byte) (int, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	written := 0
+	for {
+		switch {
+		case s.over.Load():
+			return written, s.fault("write to", transport.ErrClosed)
+		case s.life.Load() == closed:
+			return written, s.fault("write to", io.ErrClosedPipe)
+		case s.life.Load() != alive:
+			return written, s.fault("write to", endOf(s.life.Load()))
+		case written == len(b):
+			return written, nil
+		}
+		n, err := s.out.put(b[written:])
+		if err != nil {
+			return written, s.fault("write to", err)
+		}
+		if written += n; n == 0 {
+			s.awaitRoom()
+		}
+	}
+}
+
+// awaitRoom waits until the peer may have read.
+func (s *stream) awaitRoom() {
+	word := s.out.writerSleep
+	s.wanted(word)
+	if s.out.tail.Load() == s.out.seen && !s.over.Load() && s.life.Load() == alive {
+		s.sleep(s.room)
+	}
+	word.Store(0)
+}
+
+// Close ends both directions and gives the memory back.
+func (s *stream) Close() error {
+	s.end(true)
+	return nil
+}
+
+// drop is Close of a transport's end: what the peer has not read yet may be lost to it.
+func (s *stream) drop() { s.end(false) }
+
+func (s *stream) end(inOrder bool) {
+	s.once.Do(func() {
+		s.over.Store(true)
+		close(s.ended)
+		if inOrder {
+			s.say([]byte{sayClosed})
+		}
+		_ = s.conn.Close()
+		<-s.watched
+		s.reading.Lock()
+		s.writing.Lock()
+		_ = s.memory.Close() // nobody touches it any more
+		s.writing.Unlock()
+		s.reading.Unlock()
+		s.onClose()
+	})
+}
+
+// endOf is the error of a life that has not ended in order.
+func endOf(life int32) error {
+	if life == rude {
+		return fmt.Errorf("%w: it rings when nobody sleeps, or says what nobody knows", ErrViolation)
+	}
+	return ErrDead
+}
+
+func (s *stream) fault(what string, err error) error {
+	return fmt.Errorf("shmring: %s %v: %w", what, s.peer, err)
+}

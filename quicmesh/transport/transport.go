@@ -1,0 +1,75 @@
+// Package transport is the seam between the mesh and what carries its bytes. A Transport gives
+// ordered, reliable, two-way byte streams between two authenticated slots, one stream a link; the
+// mesh puts frames on them. Implementations: quicnet (QUIC), shmring (memory that two processes of one
+// host share), memnet (in memory, with faults). All of them pass the suite in transporttest.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Errors that every implementation gives for the same causes, wrapped.
+var (
+	// ErrClosed: this side has closed the stream or the transport.
+	ErrClosed = errors.New("transport: closed")
+	// ErrRefused: whoever answers is not the peer that was wanted, or one side does not accept the
+	// other. Dialling again soon is of no use unless the peer's address or incarnation has changed.
+	ErrRefused = errors.New("transport: peer refused")
+)
+
+// Identity is who a peer is, proven by the transport: its certificate, or the process itself in memory.
+type Identity struct {
+	Namespace   string
+	Pipeline    string
+	Stage       string
+	Index       int
+	Incarnation uint64
+}
+
+// String is the identity as written in logs: weft://NAMESPACE/PIPELINE/STAGE/INDEX/INCARNATION. In
+// certificates it is the same, with all unusual characters escaped.
+func (i Identity) String() string {
+	return fmt.Sprintf("weft://%s/%s/%s/%d/%d", i.Namespace, i.Pipeline, i.Stage, i.Index, i.Incarnation)
+}
+
+// Stream is one link's channel. Reads and writes each belong to one goroutine. A dialled stream may
+// stay unseen by the acceptor until the dialler writes to it.
+type Stream interface {
+	// Read and Write fail when the peer is out of reach: at once, or after a silence of seconds. Write
+	// blocks while the peer does not read and the transport's bounded buffers are full.
+	io.ReadWriter
+	// Close may be called from any goroutine, and again. It ends both directions, on both sides: here
+	// reads and writes return ErrClosed from now on, the blocked ones too; the peer's writes fail; the
+	// peer can still read what was written before, then has io.EOF.
+	io.Closer
+	// Peer is the authenticated other side.
+	Peer() Identity
+}
+
+// Carrier is a Stream that says what carries it: a word, such as "quic", and perhaps a colon and why it is not
+// something better.
+type Carrier interface{ Carrier() string }
+
+// Dialer opens streams.
+type Dialer interface {
+	// Dial opens a stream to the slot at addr. It returns ErrRefused when whoever answers there is not
+	// peer; where nobody answers it waits until ctx ends or a few seconds have passed.
+	// Several dials to one peer may share a connection.
+	Dial(ctx context.Context, addr string, peer Identity) (Stream, error)
+}
+
+// Transport dials and accepts streams for one slot.
+type Transport interface {
+	// Addr is what peers dial: "IP:PORT", or a name in memory.
+	Addr() string
+	Dialer
+	// Accept waits for a stream that a peer of the same pipeline has opened. It returns ErrClosed
+	// after Close.
+	Accept(ctx context.Context) (Stream, error)
+	// Close ends all streams, here and at the peers, and releases the address. Unlike a stream's own
+	// Close it may lose what peers have not read yet.
+	Close() error
+}

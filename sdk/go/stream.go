@@ -1,0 +1,240 @@
+package weft
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+const (
+	flushSize = 64 << 10         // bytes of output that are written without waiting for more
+	flushWait = time.Millisecond // that an output waits for those of later events, and one event's time
+)
+
+// stream handles the frames of one socket, one after the other.
+type stream struct {
+	conn  io.ReadWriter
+	begin Begin
+
+	handler Handler
+	ctx     *eventContext
+	event   Event
+
+	in      *frame.Reader
+	out     []byte // not yet written
+	attempt frame.Attempt
+	seq     uint64 // of the event being handled; 0 at the end
+	mark    int    // where this event's outputs begin in out; 0 once some were written
+	done    uint64 // events up to here are finished
+	told    uint64 // the proxy knows it up to here
+	flushed time.Time
+	enc     *encoder
+	headers []byte
+	failed  error // first failure of emit in this event
+	broken  error // of the connection
+}
+
+// streamOver connects to the proxy's socket and serves it until the proxy closes it.
+func streamOver(path string, begin Begin) error {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return fmt.Errorf("make stream socket: %w", err)
+	}
+	syscall.CloseOnExec(fd)
+	conn := os.NewFile(uintptr(fd), path)
+	defer conn.Close()
+	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
+		return fmt.Errorf("connect to stream socket %s: %w", path, err)
+	}
+	return newStream(conn, begin).run()
+}
+
+func newStream(conn io.ReadWriter, begin Begin) *stream {
+	return &stream{conn: conn, begin: begin, in: frame.NewReader(conn, frame.MaxBody), enc: newEncoder()}
+}
+
+// run ends with nil when the proxy has gone, which is no concern of the function's.
+func (s *stream) run() error {
+	for s.broken == nil {
+		if !s.in.More() {
+			s.idle()
+		}
+		f, err := s.in.Next()
+		if errors.Is(err, frame.ErrBounds) {
+			return fmt.Errorf("read stream: %w", err)
+		}
+		if err != nil {
+			return nil
+		}
+		if err := s.take(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stream) take(f frame.Frame) error {
+	switch f.Type {
+	case frame.Start:
+		return s.start(f)
+	case frame.Data:
+		if s.handler == nil {
+			return errors.New("read stream: an event before Start")
+		}
+		s.handle(f)
+	case frame.End:
+		if s.handler == nil {
+			return errors.New("read stream: End before Start")
+		}
+		return s.end()
+	}
+	return nil // types of later protocol versions are passed over
+}
+
+// start begins an attempt: what the earlier one gathered is dropped with its handler.
+func (s *stream) start(f frame.Frame) error {
+	stage := &Stage{}
+	if err := json.Unmarshal(f.Payload, stage); err != nil {
+		return fmt.Errorf("decode Start: %w", err)
+	}
+	s.flush()
+	s.attempt, s.done, s.told, s.seq, s.failed = f.Attempt, 0, 0, 0, nil
+	s.handler = nil
+	s.ctx = &eventContext{Context: context.Background(), stage: stage}
+	h, err := start(s.begin, s.ctx, s.emit)
+	if err == nil {
+		err = s.failed
+	}
+	if err != nil {
+		return err
+	}
+	s.handler = h
+	s.append(&frame.Frame{Header: frame.Header{Type: frame.Ready}})
+	s.idle()
+	return nil
+}
+
+func (s *stream) handle(f frame.Frame) {
+	s.seq, s.mark, s.failed = f.Seq, len(s.out), nil
+	s.event = Event{Payload: f.Payload, f: f}
+	err := handle(s.handler, s.ctx, &s.event)
+	if err == nil {
+		err = s.failed
+	}
+	if err != nil {
+		s.out = s.out[:s.mark]
+		s.append(&frame.Frame{Header: frame.Header{Type: frame.Error, Seq: f.Seq}, Payload: failure(err)})
+	}
+	s.done = f.Seq
+	if len(s.out) >= flushSize || time.Since(s.flushed) > flushWait {
+		s.flush()
+	}
+}
+
+func (s *stream) end() error {
+	s.seq, s.failed = 0, nil
+	s.flush()
+	err := end(s.handler, s.ctx)
+	if err == nil {
+		err = s.failed
+	}
+	if err != nil {
+		return fmt.Errorf("end function: %w", err)
+	}
+	s.append(&frame.Frame{Header: frame.Header{Type: frame.End}})
+	s.flush()
+	return nil
+}
+
+func (s *stream) emit(out Output) {
+	if s.handler == nil {
+		s.failed = errors.New("emit: only Event and End can emit")
+	}
+	if s.failed != nil || s.broken != nil {
+		return
+	}
+	payload, err := s.enc.encode(out.Value)
+	if err != nil {
+		s.failed = err
+		return
+	}
+	if payload == nil {
+		return
+	}
+	f := frame.Frame{Header: frame.Header{Type: frame.Data, Edge: frame.AllEdges, Seq: s.seq}, Payload: payload}
+	if s.failed = s.describe(&f, out); s.failed != nil {
+		return
+	}
+	s.append(&f)
+	if len(s.out) >= flushSize {
+		s.write()
+	}
+}
+
+// describe adds what the output has of its own: most have nothing.
+func (s *stream) describe(f *frame.Frame, out Output) error {
+	if out.To != "" {
+		edge, ok := s.ctx.stage.Edges[out.To]
+		if !ok {
+			return fmt.Errorf("emit: stage %s has no edge to %q", s.ctx.stage.Name, out.To)
+		}
+		f.Edge = edge
+	}
+	if out.Key != "" {
+		f.Key = []byte(out.Key)
+	}
+	if !out.Time.IsZero() {
+		f.EventTime = out.Time.UnixMicro()
+	}
+	if out.Headers != nil {
+		s.headers = s.headers[:0]
+		for name, value := range out.Headers {
+			if len(name) > 0xFFFF || len(value) > 0xFFFF {
+				return fmt.Errorf("emit: header %.40q is longer than 65535 bytes", name)
+			}
+			s.headers = frame.AppendHeader(s.headers, name, value)
+		}
+		f.Headers = s.headers
+	}
+	return nil
+}
+
+func (s *stream) append(f *frame.Frame) {
+	f.Attempt = s.attempt
+	s.out = f.Append(s.out)
+}
+
+// flush tells what is finished and writes everything.
+func (s *stream) flush() {
+	if s.done > s.told {
+		s.append(&frame.Frame{Header: frame.Header{Type: frame.Done, Flags: frame.Cumulative, Seq: s.done}})
+		s.told = s.done
+	}
+	s.write()
+	s.flushed = time.Now()
+}
+
+// idle is called when there is no more input for now: nothing waits, and neither will the first output
+// that follows.
+func (s *stream) idle() {
+	s.flush()
+	s.flushed = time.Time{}
+}
+
+// write hands the outputs over. The proxy always reads, so this doesn't wait for long.
+func (s *stream) write() {
+	if len(s.out) > 0 && s.broken == nil {
+		_, s.broken = s.conn.Write(s.out)
+	}
+	s.out, s.mark = s.out[:0], 0
+	if cap(s.out) > 1<<20 {
+		s.out = nil
+	}
+}

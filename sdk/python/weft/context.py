@@ -1,0 +1,70 @@
+"""What a function can know of its event and its stage besides the event itself."""
+
+from datetime import datetime, timedelta, timezone
+
+from . import frame
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class Stage:
+    """What the function is part of. Without a stream: an ordinary activation, part of nothing."""
+
+    def __init__(self, start=None):
+        start = start or {}
+        self.pipeline = start.get("pipeline", "")
+        self.stage = start.get("stage", "")
+        self.slot = start.get("slot", 0)
+        self.replicas = start.get("replicas", 1)
+        self.parameters = start.get("parameters") or {}
+        self.edges = start.get("edges") or {}
+
+
+class Context:
+    """Facts of one event, and emit. Valid while the function works on that event.
+
+    pipeline, stage, slot, replicas and parameters are those of the stage; id, key (a str, or None),
+    headers (a dict) and event_time (a datetime in UTC, or None) are those of the event.
+    """
+
+    __slots__ = ("_stage", "_event", "_emit")
+
+    def __init__(self, stage, event, emit):
+        self._stage, self._event, self._emit = stage, event, emit
+
+    def __getattr__(self, name):
+        if name in ("pipeline", "slot", "replicas", "parameters", "stage"):
+            return getattr(self._stage, name)
+        raise AttributeError(f"a weft.Context has no {name}")
+
+    @property
+    def id(self):
+        return self._event.id.decode("utf-8", "surrogateescape")
+
+    @property
+    def key(self):
+        key = self._event.key
+        return key.decode("utf-8", "surrogateescape") if key else None
+
+    @property
+    def headers(self):
+        return frame.parse_headers(self._event.headers)
+
+    @property
+    def event_time(self):
+        micros = self._event.event_time
+        return _EPOCH + timedelta(microseconds=micros) if micros else None
+
+    def emit(self, value, to=None, key=None, headers=None, event_time=None):
+        """Sends an output: to one following stage, or to all. What isn't given is as the input's."""
+        edge = frame.ALL_EDGES
+        if to is not None:
+            if to not in self._stage.edges:
+                raise ValueError(f"stage {self._stage.stage} has no edge to {to!r}")
+            edge = self._stage.edges[to]
+        self._emit(
+            value, edge,
+            b"" if key is None else key.encode("utf-8", "surrogateescape"),
+            b"" if headers is None else frame.pack_headers(headers),
+            0 if event_time is None else (event_time - _EPOCH) // timedelta(microseconds=1),
+        )

@@ -1,0 +1,114 @@
+"""Gathers frames for the proxy and writes them in batches."""
+
+import sys
+import time
+import traceback
+
+from . import frame
+from .function import encode
+
+FLUSH_SIZE = 64 << 10  # bytes that are written without waiting for more
+FLUSH_WAIT = 0.001  # seconds that an output waits for those of later events, and one event's time
+
+_pack = frame.HEADER.pack
+
+
+class Gone(BaseException):
+    """The proxy has closed the stream. No Exception, so that no function takes it for its own."""
+
+
+class Outlet:
+    """The way to the proxy, which always reads: writing never waits for long."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self._parts, self._size, self._mark = [], 0, 0
+        self._flushed = 0.0
+        self.attempt = 0
+        self.done = self._told = 0  # events finished so far; the number that the proxy knows
+
+    def begin(self, attempt):
+        """From now on frames belong to this attempt."""
+        self.flush()
+        self.attempt, self.done, self._told = attempt, 0, 0
+
+    def mark(self):
+        """The outputs of one event begin here."""
+        self._mark = len(self._parts)
+
+    def data(self, seq, value, edge=frame.ALL_EDGES, key=b"", headers=b"", event_time=0):
+        """An output of event seq; 0: of the end."""
+        payload = encode(value).encode("ascii")
+        length = len(key) + len(headers) + len(payload)
+        self._parts.append(_pack(frame.DATA, 0, edge, length, self.attempt, seq, 0, event_time, 0,
+                                 0, len(key), len(headers)))
+        if key or headers:
+            self._parts.append(key + headers)
+        self._parts.append(payload)
+        self._size += frame.SIZE + length
+        if self._size >= FLUSH_SIZE:
+            self._write()
+
+    def tell(self, type, seq=0, payload=b"", flags=0):
+        """Any other frame."""
+        self._parts.append(frame.pack(frame.Frame(type, flags, 0, self.attempt, seq, payload=payload)))
+        self._size += frame.SIZE + len(payload)
+
+    def fail(self, seq, error):
+        """Event seq failed: its outputs since mark() are dropped."""
+        report(error)
+        del self._parts[self._mark:]
+        self.tell(frame.ERROR, seq, encode(failure(error)).encode("ascii"))
+
+    def finished(self, seq):
+        """All events up to seq are finished."""
+        self.done = seq
+        if time.monotonic() - self._flushed > FLUSH_WAIT:
+            self.flush()
+
+    def finished_one(self, seq):
+        """Event seq is finished, perhaps not those before it."""
+        self.tell(frame.DONE, seq)
+        if time.monotonic() - self._flushed > FLUSH_WAIT:
+            self.flush()
+
+    def flush(self):
+        """Tells what is finished, and writes everything."""
+        if self.done > self._told:
+            self.tell(frame.DONE, self.done, flags=frame.CUMULATIVE)
+            self._told = self.done
+        self._write()
+        self._flushed = time.monotonic()
+
+    def idle(self):
+        """There is no more input for now: nothing waits, and neither will the first output that follows."""
+        self.flush()
+        self._flushed = 0.0
+
+    def _write(self):
+        parts, self._parts, self._size, self._mark = self._parts, [], 0, 0
+        if parts:
+            try:
+                self._sock.sendall(b"".join(parts))
+            except OSError as e:
+                raise Gone from e
+
+
+class ActionError(Exception):
+    """An error as OpenWhisk's actions return it: {"error": cause}, and nothing beside it."""
+
+    def __init__(self, cause):
+        super().__init__(cause)
+        self.cause = cause
+
+
+def failure(error):
+    """The one form of an error, in activations and on streams."""
+    if isinstance(error, ActionError):
+        return {"error": error.cause}
+    return {"error": f"{type(error).__name__}: {error}"}
+
+
+def report(error):
+    """Leaves the error and where it came from in the log."""
+    traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)

@@ -1,0 +1,82 @@
+"""The stream of a function that is no coroutine: events are handled one after the other."""
+
+import json
+
+from . import frame
+from .context import Context, Stage
+from .function import outputs
+from .outlet import ActionError, Outlet
+
+READ_SIZE = 256 << 10
+
+
+def run(sock, function):
+    """Serves the proxy until it closes the socket. An error of the start or the end is raised."""
+    stream = Stream(Outlet(sock), function)
+    reader = frame.Reader()
+    while True:
+        chunk = sock.recv(READ_SIZE)
+        if not chunk:
+            return
+        for f in reader.feed(chunk):
+            stream.take(f)
+        stream.outlet.idle()
+
+
+def no_emit(*_):
+    raise RuntimeError("only event and end can emit")
+
+
+class Stream:
+    """One attempt after the other, on one socket."""
+
+    def __init__(self, outlet, function):
+        self.outlet, self.function = outlet, function
+        self.stage = self.handler = None
+
+    def take(self, f):
+        if f.type == frame.DATA:
+            self.event(f)
+        elif f.type == frame.START:
+            self.start(f)
+        elif f.type == frame.END:
+            self.end()
+        # types of later protocol versions are passed over
+
+    def start(self, f):
+        """A new attempt: what the earlier one gathered goes with its handler."""
+        self.outlet.begin(f.attempt)
+        self.stage = Stage(json.loads(f.payload))
+        self.handler = self.function.begin(Context(self.stage, frame.Frame(f.type), no_emit))
+        self.outlet.tell(frame.READY)
+        self.outlet.idle()
+
+    def event(self, f):
+        outlet, handler, seq = self.outlet, self.handler, f.seq
+        outlet.mark()
+        try:
+            value = json.loads(f.payload)
+            if handler.plain:
+                result = handler.plain(value)
+            else:
+                result = handler.event(value, self.context(f) if handler.wants_context else None)
+            if type(result) is dict:
+                if len(result) == 1 and "error" in result:
+                    raise ActionError(result["error"])
+                outlet.data(seq, result)
+            elif result is not None:
+                for out in outputs(result):
+                    outlet.data(seq, out)
+        except Exception as e:
+            outlet.fail(seq, e)
+        outlet.finished(seq)
+
+    def end(self):
+        self.outlet.flush()
+        for out in outputs(self.handler.end(self.context(frame.Frame(frame.END)))):
+            self.outlet.data(0, out)
+        self.outlet.tell(frame.END)
+        self.outlet.flush()
+
+    def context(self, f):
+        return Context(self.stage, f, lambda *output: self.outlet.data(f.seq, *output))
