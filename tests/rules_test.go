@@ -66,7 +66,6 @@ var only = map[string]string{
 	"github.com/goccy/go-yaml":      "pipeline",
 	"github.com/twmb/franz-go":      "localwhisk",
 	"github.com/spf13/cobra":        "cmd/weft",
-	"github.com/zeebo/xxh3":         "quicmesh/route",
 	"github.com/invopop/jsonschema": "pipeline",
 }
 
@@ -128,6 +127,26 @@ func TestImportDirections(t *testing.T) {
 				return ours == m || m == "" || strings.HasPrefix(ours, m+"/")
 			}) {
 				t.Errorf("%s imports %s", name, ours)
+			}
+		}
+	}
+}
+
+// embedded is what functions are built from, offline: it imports the standard library and itself.
+var embedded = []string{
+	"quicmesh", "quicmesh/frame", "quicmesh/buf", "quicmesh/flow", "quicmesh/replay", "quicmesh/barrier", "quicmesh/route",
+	"quicmesh/transport", "quicmesh/transport/shmring", "internal/shm",
+}
+
+func TestEmbeddedRoomsNeedNoModule(t *testing.T) {
+	for _, p := range list(t) {
+		if !slices.Contains(embedded, strings.TrimPrefix(p.ImportPath, module)) {
+			continue
+		}
+		for _, i := range p.Imports {
+			ours, ok := strings.CutPrefix(i, module)
+			if first, _, _ := strings.Cut(i, "/"); ok && !slices.Contains(embedded, ours) || !ok && strings.Contains(first, ".") {
+				t.Errorf("%s imports %s, which is not where functions are built", p.ImportPath, i)
 			}
 		}
 	}

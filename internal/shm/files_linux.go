@@ -7,8 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // MaxFiles is how many descriptors one write may carry.
@@ -17,7 +16,7 @@ const MaxFiles = 8
 // Pair gives both ends of a Unix socket. What one end's last process closes or leaves by dying, the
 // other end sees at once.
 func Pair() (a, b *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("shm: make a pair of sockets: %w", err)
 	}
@@ -30,7 +29,7 @@ func Duplicate(f *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.FcntlInt(uintptr(fds[0]), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := fcntl(fds[0], syscall.F_DUPFD_CLOEXEC, 0)
 	runtime.KeepAlive(f)
 	if err != nil {
 		return nil, fmt.Errorf("shm: duplicate a descriptor: %w", err)
@@ -70,7 +69,7 @@ func Write(c *net.UnixConn, b []byte, files []*os.File) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, _, err := c.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
+	n, _, err := c.WriteMsgUnix(b, syscall.UnixRights(fds...), nil)
 	runtime.KeepAlive(files)
 	if err != nil || n == len(b) {
 		return n, err
@@ -103,7 +102,7 @@ type Reader struct {
 
 // NewReader reads from c, all of whose reads must be the reader's.
 func NewReader(c *net.UnixConn) *Reader {
-	return &Reader{conn: c, oob: make([]byte, unix.CmsgSpace(4*MaxFiles))}
+	return &Reader{conn: c, oob: make([]byte, syscall.CmsgSpace(4*MaxFiles))}
 }
 
 // Read is io.Reader's. More than MaxFiles descriptors that nobody has taken are an error.
@@ -114,7 +113,7 @@ func (r *Reader) Read(b []byte) (int, error) {
 			return n, err
 		}
 	}
-	if flags&unix.MSG_CTRUNC != 0 || len(r.files) > MaxFiles {
+	if flags&syscall.MSG_CTRUNC != 0 || len(r.files) > MaxFiles {
 		return n, fmt.Errorf("%w: more than %d came", ErrFiles, MaxFiles)
 	}
 	if errors.Is(err, io.EOF) {
@@ -124,15 +123,15 @@ func (r *Reader) Read(b []byte) (int, error) {
 }
 
 func (r *Reader) keep(oob []byte) error {
-	messages, err := unix.ParseSocketControlMessage(oob)
+	messages, err := syscall.ParseSocketControlMessage(oob)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFiles, err)
 	}
 	for i := range messages {
-		if messages[i].Header.Level != unix.SOL_SOCKET || messages[i].Header.Type != unix.SCM_RIGHTS {
+		if messages[i].Header.Level != syscall.SOL_SOCKET || messages[i].Header.Type != syscall.SCM_RIGHTS {
 			continue
 		}
-		fds, err := unix.ParseUnixRights(&messages[i])
+		fds, err := syscall.ParseUnixRights(&messages[i])
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrFiles, err)
 		}

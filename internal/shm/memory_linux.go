@@ -6,30 +6,29 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // seals of every memory file: a peer that truncates one would end, with SIGBUS, whoever has mapped it.
-const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+const seals = sealShrink | sealGrow | sealSeal
 
 // Create makes a memory file of size bytes, all of them zero and allocated now: a host that has no more
 // memory says so here, and not by SIGBUS at the first use. Its size is sealed. The name is for
 // /proc/PID/maps only.
 func Create(name string, size int) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
-		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	fd, err := memfdCreate(name, memfdCloexec|memfdAllowSealing|memfdNoexecSeal)
+	if errors.Is(err, syscall.EINVAL) { // before Linux 6.3
+		fd, err = memfdCreate(name, memfdCloexec|memfdAllowSealing)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("shm: make memory file %s: %w", name, err)
 	}
 	f := os.NewFile(uintptr(fd), name)
-	err = retry(func() error { return unix.Fallocate(fd, 0, 0, int64(size)) })
+	err = retry(func() error { return syscall.Fallocate(fd, 0, 0, int64(size)) })
 	if err != nil {
 		err = fmt.Errorf("shm: allocate %d bytes for %s: %w", size, name, err)
-	} else if _, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+	} else if _, err = fcntl(fd, addSeals, seals); err != nil {
 		err = fmt.Errorf("shm: seal %s: %w", name, err)
 	}
 	if err != nil {
@@ -52,7 +51,7 @@ func Map(f *os.File, size int) (*Memory, error) {
 	if err := check(fd, size); err != nil {
 		return nil, err
 	}
-	b, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	b, err := syscall.Mmap(fd, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("shm: map %d bytes: %w", size, err)
 	}
@@ -60,22 +59,22 @@ func Map(f *os.File, size int) (*Memory, error) {
 }
 
 func check(fd, size int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("shm: look at the file: %w", err)
 	}
-	if size <= 0 || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != int64(size) {
+	if size <= 0 || st.Mode&syscall.S_IFMT != syscall.S_IFREG || st.Size != int64(size) {
 		return fmt.Errorf("%w: %d bytes instead of %d, or no file", ErrFile, st.Size, size)
 	}
 	// A sparse file's pages are allocated at their first use, which fails with SIGBUS.
 	if st.Blocks*512 < int64(size) {
 		return fmt.Errorf("%w: only %d of %d bytes are allocated", ErrFile, st.Blocks*512, size)
 	}
-	have, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	have, err := fcntl(fd, getSeals, 0)
 	if err != nil {
 		return fmt.Errorf("%w: it has no seals: %w", ErrFile, err)
 	}
-	if have&seals != seals || have&(unix.F_SEAL_WRITE|unix.F_SEAL_FUTURE_WRITE) != 0 {
+	if have&seals != seals || have&(sealWrite|sealFutureWrite) != 0 {
 		return fmt.Errorf("%w: its seals are %#x", ErrFile, have)
 	}
 	return nil
@@ -105,7 +104,7 @@ func (m *Memory) Word64(at int) *atomic.Uint64 {
 // Close unmaps the memory. A second call does nothing.
 func (m *Memory) Close() error {
 	m.once.Do(func() {
-		if err := unix.Munmap(m.b); err != nil {
+		if err := syscall.Munmap(m.b); err != nil {
 			m.err = fmt.Errorf("shm: unmap: %w", err)
 		}
 	})
@@ -115,7 +114,7 @@ func (m *Memory) Close() error {
 // retry repeats a call that a signal has interrupted.
 func retry(call func() error) error {
 	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
 			return err
 		}
 	}

@@ -3,11 +3,7 @@
 // slot moves only the groups that slot gets or had. Every sender makes the same table.
 package route
 
-import (
-	"fmt"
-
-	"github.com/zeebo/xxh3"
-)
+import "fmt"
 
 // Groups is the number of hash buckets of keys: the unit of routing and of keyed state.
 const Groups = 256
@@ -34,7 +30,7 @@ func (r Routing) Check() error {
 
 // KeyHash is the hash of a key under the pipeline's seed. The seed keeps the choice of keys that
 // collide from those who make the keys.
-func KeyHash(key []byte, seed uint64) uint64 { return xxh3.HashSeed(key, seed) }
+func KeyHash(key []byte, seed uint64) uint64 { return xxh3(key, seed) }
 
 // KeyGroup is the group, 0 to 255, of a key with this hash: its highest byte.
 func KeyGroup(hash uint64) int { return int(hash >> 56) }

@@ -15,9 +15,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/weft-stream/weft/internal/shm"
 	"github.com/weft-stream/weft/quicmesh/transport"
@@ -221,10 +220,10 @@ func (t *Transport) take(from transport.Identity, end End) {
 // reclaim ends the stream that uses the same memory until now: a broker gives a lane's memory again, and
 // both ends begin it anew. The dialler has ended its own before it asked.
 func (t *Transport) reclaim(end End) (inode uint64, err error) {
-	var st unix.Stat_t
+	var st syscall.Stat_t
 	raw, err := end.Memory.SyscallConn()
 	if err == nil {
-		err = errors.Join(err, raw.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &st) }))
+		err = errors.Join(err, raw.Control(func(fd uintptr) { err = syscall.Fstat(int(fd), &st) }))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("look at the ring's memory: %w", err)

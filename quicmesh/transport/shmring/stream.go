@@ -8,9 +8,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
+	"unsafe"
 
 	"github.com/weft-stream/weft/internal/shm"
 	"github.com/weft-stream/weft/quicmesh/transport"
@@ -182,7 +182,10 @@ func (s *stream) newBell(word byte) (func(), error) {
 		return nil, fmt.Errorf("shmring: the socket: %w", err)
 	}
 	say := []byte{word}
-	ring := func(fd uintptr) { _ = unix.Send(int(fd), say, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) }
+	ring := func(fd uintptr) {
+		_, _, _ = syscall.Syscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&say[0])), 1,
+			syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
+	}
 	return func() { _ = raw.Control(ring) }, nil // whatever deadline earlier words have left
 }
 
