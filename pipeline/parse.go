@@ -84,7 +84,7 @@ func (c *checker) pipeline() *Pipeline {
 	c.uniqueNames(p.Stages)
 	c.callers(p)
 	known := c.stageNames(p.Stages)
-	usual := c.transport("spec.transport", s.Spec.Transport, Auto)
+	usual := Edge{Transport: c.transport("spec.transport", s.Spec.Transport, Auto), Fuse: c.fuse("spec.fuse", s.Spec.Fuse, false)}
 	for i, e := range s.Spec.Edges {
 		p.Edges = append(p.Edges, c.edge(fmt.Sprintf("spec.edges[%d]", i), e, known, usual))
 	}
@@ -282,14 +282,27 @@ func (c *checker) transport(at, given string, usual Transport) Transport {
 	return Transport(given)
 }
 
-func (c *checker) edge(at string, e EdgeSpec, known []string, usual Transport) Edge {
+// fuse is what is given, or else usual.
+func (c *checker) fuse(at, given string, usual bool) bool {
+	if given == "" {
+		return usual
+	}
+	c.oneOf(at, given, "auto", "never")
+	return given == "auto"
+}
+
+func (c *checker) edge(at string, e EdgeSpec, known []string, usual Edge) Edge {
 	for _, end := range []struct{ key, name string }{{"from", e.From}, {"to", e.To}} {
 		if !slices.Contains(known, end.name) {
 			c.problemAt(at+"."+end.key, fmt.Sprintf("no vertex is called %q%s", end.name, didYouMean(end.name, known)))
 		}
 	}
 	out := Edge{From: e.From, To: e.To, Routing: Routing(e.Routing), Key: e.Key, OnError: e.On == "error"}
-	out.Transport = c.transport(at+".transport", e.Transport, usual)
+	out.Transport = c.transport(at+".transport", e.Transport, usual.Transport)
+	out.Fuse = c.fuse(at+".fuse", e.Fuse, usual.Fuse && !out.OnError)
+	if out.Fuse && out.OnError {
+		c.problemAt(at+".fuse", "events that failed are not handed on by a call: remove fuse: auto")
+	}
 	if e.Routing == "" {
 		out.Routing = Balance
 	}

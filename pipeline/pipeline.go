@@ -64,6 +64,9 @@ type Stage struct {
 	TimeoutMS int64     `json:"timeoutMs"`         // for one event
 	Retries   int       `json:"retries"`           // of one event, before it goes to the error edge
 	MemoryMB  int       `json:"memoryMb"`          // 0: as an existing action has it, which its deployment finds out
+	// Fused are the stages that share this one's worker process, in the order of an event's way, this one's
+	// namesake first. Function has what they have in common. See Fuse.
+	Fused []Stage `json:"fused,omitempty"`
 }
 
 // Replicas bounds the number of a stage's slots. A start takes Min.
@@ -138,6 +141,11 @@ type Edge struct {
 	OnError bool    `json:"onError,omitempty"`
 	// Transport is Auto if empty.
 	Transport Transport `json:"transport,omitempty"`
+	// Fuse asks for both ends to share a worker process; Apart is why they don't.
+	Fuse  bool   `json:"fuse,omitempty"`
+	Apart string `json:"apart,omitempty"`
+	// Origin is the stage of a fused group that the events come out of, unless that is From.
+	Origin string `json:"origin,omitempty"`
 }
 
 // Slot is one replica's place in a stage. It stays while containers come and go.
@@ -167,13 +175,22 @@ func (p *Pipeline) Public() Pipeline {
 	out := *p
 	out.Stages = slices.Clone(p.Stages)
 	for i := range out.Stages {
-		if f := out.Stages[i].Function; f != nil {
-			public := *f
-			public.Env, public.Parameters = nil, nil
-			out.Stages[i].Function = &public
-		}
+		out.Stages[i] = out.Stages[i].public()
 	}
 	return out
+}
+
+func (s Stage) public() Stage {
+	if s.Function != nil {
+		public := *s.Function
+		public.Env, public.Parameters = nil, nil
+		s.Function = &public
+	}
+	s.Fused = slices.Clone(s.Fused)
+	for i := range s.Fused {
+		s.Fused[i] = s.Fused[i].public()
+	}
+	return s
 }
 
 // Slots lists all slots that a start fills, in the order of the stages.

@@ -19,6 +19,7 @@ type Graph struct {
 	Guarantee string     `json:"guarantee,omitempty" jsonschema:"enum=best-effort,enum=at-least-once,default=at-least-once"`
 	Lease     string     `json:"lease,omitempty" jsonschema_description:"How long one activation holds a worker, for instance 4m; at most the platform's time limit for an action."`
 	Transport string     `json:"transport,omitempty" jsonschema:"enum=auto,enum=shm,enum=quic,default=auto" jsonschema_description:"Of the edges that say nothing else."`
+	Fuse      string     `json:"fuse,omitempty" jsonschema:"enum=auto,enum=never,default=never" jsonschema_description:"Of the edges that say nothing else."`
 	Vertices  []Vertex   `json:"vertices"`
 	Edges     []EdgeSpec `json:"edges"`
 }
@@ -102,4 +103,5 @@ type EdgeSpec struct {
 	On      string `json:"on,omitempty" jsonschema:"enum=error" jsonschema_description:"error: the events that from failed on."`
 
 	Transport string `json:"transport,omitempty" jsonschema:"enum=auto,enum=shm,enum=quic" jsonschema_description:"auto: shared memory where both ends are on one host, else QUIC. shm: shared memory, or the pipeline doesn't start."`
+	Fuse      string `json:"fuse,omitempty" jsonschema:"enum=auto,enum=never" jsonschema_description:"auto: both ends share a worker process where they can, and an event is a call."`
 }
