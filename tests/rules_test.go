@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"openwhisk":                        {},
 	"quicmesh/frame":                   {},
 	"quicmesh/buf":                     {},
+	"quicmesh/arena":                   {"internal/shm"},
 	"quicmesh/flow":                    {"quicmesh/frame"},
 	"quicmesh/replay":                  {"quicmesh/frame", "quicmesh/buf"},
 	"quicmesh/barrier":                 {"quicmesh/frame"},

@@ -19,8 +19,8 @@ const (
 	sealSeal        = 0x1
 	sealShrink      = 0x2
 	sealGrow        = 0x4
-	sealWrite       = 0x8
 	sealFutureWrite = 0x10
+	sealExec        = 0x20 // comes with memfdNoexecSeal
 )
 
 // memfdNumber is memfd_create's number: newer architectures have one list.

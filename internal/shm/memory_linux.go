@@ -16,7 +16,9 @@ const seals = sealShrink | sealGrow | sealSeal
 // Create makes a memory file of size bytes, all of them zero and allocated now: a host that has no more
 // memory says so here, and not by SIGBUS at the first use. Its size is sealed. The name is for
 // /proc/PID/maps only.
-func Create(name string, size int) (*os.File, error) {
+func Create(name string, size int) (*os.File, error) { return create(name, size, seals) }
+
+func create(name string, size, seals int) (*os.File, error) {
 	fd, err := memfdCreate(name, memfdCloexec|memfdAllowSealing|memfdNoexecSeal)
 	if errors.Is(err, syscall.EINVAL) { // before Linux 6.3
 		fd, err = memfdCreate(name, memfdCloexec|memfdAllowSealing)
@@ -48,17 +50,22 @@ type Memory struct {
 // be closed afterwards.
 func Map(f *os.File, size int) (*Memory, error) {
 	fd := int(f.Fd())
-	if err := check(fd, size); err != nil {
+	if err := check(fd, size, seals); err != nil {
 		return nil, err
 	}
-	b, err := syscall.Mmap(fd, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	return mapFile(fd, size, syscall.PROT_READ|syscall.PROT_WRITE)
+}
+
+func mapFile(fd, size, protection int) (*Memory, error) {
+	b, err := syscall.Mmap(fd, 0, size, protection, syscall.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("shm: map %d bytes: %w", size, err)
 	}
 	return &Memory{b: b}, nil
 }
 
-func check(fd, size int) error {
+// check looks whether the file is a memory file of that size, allocated, with exactly those seals.
+func check(fd, size, seals int) error {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("shm: look at the file: %w", err)
@@ -74,7 +81,7 @@ func check(fd, size int) error {
 	if err != nil {
 		return fmt.Errorf("%w: it has no seals: %w", ErrFile, err)
 	}
-	if have&seals != seals || have&(sealWrite|sealFutureWrite) != 0 {
+	if have&^sealExec != seals {
 		return fmt.Errorf("%w: its seals are %#x", ErrFile, have)
 	}
 	return nil

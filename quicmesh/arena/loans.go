@@ -1,0 +1,85 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/weft-stream/weft/internal/shm"
+)
+
+// Loans is what one peer has lent over one stream: its files by their numbers, mapped to read. What lies in them
+// is the peer's to change at any moment.
+type Loans struct {
+	mu    sync.Mutex
+	files [MaxFiles]*Loan
+	known int
+	over  bool
+}
+
+// Loan is a file that was lent, mapped as long as anybody holds it.
+type Loan struct {
+	of     *Loans
+	memory *shm.Memory
+	refs   int // belongs to of.mu
+}
+
+// Take maps the file that the peer lends under a number, and closes it. The numbers come in order, from 0.
+func (l *Loans) Take(number uint32, f *os.File) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over || int(number) != l.known || l.known == MaxFiles {
+		return errors.Join(fmt.Errorf("arena: file %d was lent after %d", number, l.known), f.Close())
+	}
+	memory, err := shm.MapLent(f, MaxSize)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("arena: file %d was lent: %w", number, err)
+	}
+	l.files[number] = &Loan{of: l, memory: memory, refs: 1}
+	l.known++
+	return nil
+}
+
+// Resolve gives the bytes that a reference leads to, and the loan that they are in, which the caller releases.
+func (l *Loans) Resolve(x Reference) ([]byte, *Loan, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over || int64(x.File) >= int64(l.known) {
+		return nil, nil, fmt.Errorf("%w: to file %d of %d", ErrReference, x.File, l.known)
+	}
+	loan := l.files[x.File]
+	b := loan.memory.Bytes()
+	if x.At > uint64(len(b)) || x.Length > uint64(len(b))-x.At {
+		return nil, nil, fmt.Errorf("%w: %d bytes at %d of %d", ErrReference, x.Length, x.At, len(b))
+	}
+	loan.refs++
+	return b[x.At : x.At+x.Length : x.At+x.Length], loan, nil
+}
+
+// Close ends the loans: a file stays mapped as long as somebody holds it.
+func (l *Loans) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return
+	}
+	l.over = true
+	for _, loan := range l.files[:l.known] {
+		loan.drop()
+	}
+}
+
+// Release gives a hold back.
+func (l *Loan) Release() {
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	l.drop()
+}
+
+// drop gives a hold back. The caller holds of.mu.
+func (l *Loan) drop() {
+	if l.refs--; l.refs == 0 {
+		_ = l.memory.Close()
+	}
+}
