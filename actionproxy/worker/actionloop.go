@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"github.com/weft-stream/weft/internal/control"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // actionLoop runs an ordinary action, unmodified: one JSON line in and one out per event, one event at
@@ -23,7 +23,7 @@ type actionLoop struct {
 	lease   *leaseRequest // line is of this one
 	line    *activationLine
 	buf     []byte
-	id      []byte
+	outputs []outlet.Output
 
 	mu   sync.Mutex
 	last frame.Frame // the event that the function has, or had last; its ID and Headers only, copied
@@ -45,7 +45,7 @@ func (a *actionLoop) note(f *frame.Frame) {
 func (a *actionLoop) trace() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return string(traceOf(&a.last))
+	return string(outlet.TraceOf(&a.last))
 }
 
 // errDied is the cause when waiting for events was ended by the function's death.
@@ -121,9 +121,10 @@ func (a *actionLoop) item(ctx context.Context, it *quicmesh.Item) error {
 	var err error
 	switch it.Kind {
 	case quicmesh.KindEvent:
-		a.slot.counts.in.Add(1)
+		a.slot.counts.In.Add(1)
 		if it.Frame.Flags&frame.Bypass != 0 {
-			err = a.slot.outlet.bypass(ctx, inputEvent(&it.Frame), it.Frame.Payload)
+			in := outlet.Input(&it.Frame)
+			err = a.slot.outlet.Bypass(ctx, &in, it.Frame.Payload)
 		} else {
 			err = a.event(ctx, &it.Frame)
 		}
@@ -150,9 +151,9 @@ func (a *actionLoop) rollback(ctx context.Context) (err error) {
 
 // event runs one event, again after each death, and sends what comes of it.
 func (a *actionLoop) event(ctx context.Context, f *frame.Frame) error {
-	in := inputEvent(f)
+	in := outlet.Input(f)
 	if !isObject(f.Payload) {
-		return a.slot.outlet.fail(ctx, in, errorText("the event is no JSON object: an ordinary action takes nothing else"), nil)
+		return a.slot.outlet.Fail(ctx, &in, outlet.ErrorText("the event is no JSON object: an ordinary action takes nothing else"), nil)
 	}
 	a.note(f)
 	var history []string
@@ -160,11 +161,11 @@ func (a *actionLoop) event(ctx context.Context, f *frame.Frame) error {
 		answer, death, err := a.exchange(ctx, f.Payload)
 		switch {
 		case err != nil:
-			return a.slot.outlet.fail(ctx, in, errorText(err.Error()), history)
+			return a.slot.outlet.Fail(ctx, &in, outlet.ErrorText(err.Error()), history)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case death == "":
-			return a.send(ctx, in, answer, history)
+			return a.send(ctx, &in, answer, history)
 		}
 		history = append(history, death)
 		if a.process, err = a.replace(ctx, death); err != nil {
@@ -173,7 +174,7 @@ func (a *actionLoop) event(ctx context.Context, f *frame.Frame) error {
 		if len(history) > a.slot.stage.Retries {
 			a.worked() // the event was to blame
 			cause := fmt.Sprintf("the function died on this event %d times, at last: %s", len(history), death)
-			return a.slot.outlet.fail(ctx, in, errorText(cause), history)
+			return a.slot.outlet.Fail(ctx, &in, outlet.ErrorText(cause), history)
 		}
 	}
 }
@@ -209,33 +210,11 @@ func (a *actionLoop) exchange(ctx context.Context, event []byte) (answer []byte,
 func (a *actionLoop) send(ctx context.Context, in *quicmesh.Event, answer []byte, history []string) error {
 	events, failure := results(answer)
 	if failure != nil {
-		return a.slot.outlet.fail(ctx, in, failure, history)
+		return a.slot.outlet.Fail(ctx, in, failure, history)
 	}
-	if len(events) == 0 && a.slot.outlet.answered {
-		return a.slot.outlet.bypass(ctx, in, nil)
+	a.outputs = a.outputs[:0]
+	for _, payload := range events {
+		a.outputs = append(a.outputs, outlet.Output{Edge: frame.AllEdges, Payload: payload})
 	}
-	for i, payload := range events {
-		a.id = a.slot.outlet.outputID(a.id[:0], in.ID, i, len(events))
-		out := quicmesh.Event{ID: a.id, EventTime: in.EventTime, Headers: in.Headers, Payload: payload, Attempt: in.Attempt}
-		if err := a.slot.outlet.send(ctx, frame.AllEdges, &out); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// inputEvent is an event as it came in, for the error edge.
-func inputEvent(f *frame.Frame) *quicmesh.Event {
-	return &quicmesh.Event{ID: f.ID, EventTime: f.EventTime, Headers: f.Headers, Payload: f.Payload, Attempt: f.Attempt}
-}
-
-// causeOf takes the cause out of a function's {"error": …}.
-func causeOf(payload []byte) json.RawMessage {
-	var e struct {
-		Error json.RawMessage `json:"error"`
-	}
-	if json.Unmarshal(payload, &e) != nil || len(e.Error) == 0 {
-		return errorText(fmt.Sprintf("%.1000s", payload))
-	}
-	return e.Error
+	return a.slot.outlet.Outputs(ctx, in, a.outputs)
 }

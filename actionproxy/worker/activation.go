@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // activationLine writes what the stock proxy would write to an action for one event: value is the
@@ -28,7 +30,7 @@ type param struct {
 func newActivationLine(r *leaseRequest) *activationLine {
 	a := &activationLine{}
 	for _, name := range slices.Sorted(maps.Keys(r.params)) {
-		member := append(appendText(nil, []byte(name)), ':')
+		member := append(outlet.AppendText(nil, []byte(name)), ':')
 		a.params = append(a.params, param{name, append(append(member, oneLine(r.params[name])...), ',')})
 	}
 	for _, f := range [][2]string{
@@ -37,7 +39,7 @@ func newActivationLine(r *leaseRequest) *activationLine {
 	} {
 		if f[1] != "" {
 			a.rest = append(append(append(a.rest, `,"`...), f[0]...), `":`...)
-			a.rest = appendText(a.rest, []byte(f[1]))
+			a.rest = outlet.AppendText(a.rest, []byte(f[1]))
 		}
 	}
 	a.rest = append(a.rest, `,"deadline":"`...)
@@ -96,7 +98,7 @@ func isObject(b []byte) bool {
 // cause when it is an error, or is no answer at all.
 func results(answer []byte) (events [][]byte, failure json.RawMessage) {
 	if !json.Valid(answer) {
-		return nil, errorText(fmt.Sprintf("the function's answer is not JSON: %.200q", answer))
+		return nil, outlet.ErrorText(fmt.Sprintf("the function's answer is not JSON: %.200q", answer))
 	}
 	v := gjson.ParseBytes(answer)
 	if !v.IsArray() {
@@ -114,7 +116,7 @@ func results(answer []byte) (events [][]byte, failure json.RawMessage) {
 
 func appendResult(events [][]byte, v gjson.Result) ([][]byte, json.RawMessage) {
 	if !v.IsObject() {
-		return nil, errorText(fmt.Sprintf("the function's result is no JSON object: %.200s", v.Raw))
+		return nil, outlet.ErrorText(fmt.Sprintf("the function's result is no JSON object: %.200s", v.Raw))
 	}
 	if cause := v.Get("error"); cause.Exists() {
 		return nil, json.RawMessage(cause.Raw)

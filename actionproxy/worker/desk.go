@@ -11,6 +11,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // Bounds of a desk.
@@ -52,7 +53,7 @@ func newDesk(s *slot) *desk {
 // admit takes a call, or answers it at once.
 func (d *desk) admit(event []byte, answer func(result []byte, failed bool)) {
 	if !isObject(event) {
-		answer(errorObject("an event is a JSON object"), true)
+		answer(outlet.ErrorObject("an event is a JSON object"), true)
 		return
 	}
 	c := &call{event: event, answer: answer}
@@ -60,10 +61,10 @@ func (d *desk) admit(event []byte, answer func(result []byte, failed bool)) {
 	defer d.mu.Unlock()
 	switch {
 	case d.closed:
-		answer(errorObject("the pipeline has stopped"), true)
+		answer(outlet.ErrorObject("the pipeline has stopped"), true)
 		return
 	case len(d.waiting)+len(d.away) >= maxCalls:
-		answer(errorObject(fmt.Sprintf("%d events wait for their results already: %s takes no more", maxCalls, d.stage)), true)
+		answer(outlet.ErrorObject(fmt.Sprintf("%d events wait for their results already: %s takes no more", maxCalls, d.stage)), true)
 		return
 	}
 	c.timer = time.AfterFunc(d.timeout, func() { d.late(c) })
@@ -95,7 +96,7 @@ func (d *desk) begin(position int64) {
 	defer d.mu.Unlock()
 	d.position = max(d.position, position)
 	for _, c := range d.away {
-		d.finish(c, errorObject("the event was lost with a worker of the pipeline: parts of it may have been processed"), true)
+		d.finish(c, outlet.ErrorObject("the event was lost with a worker of the pipeline: parts of it may have been processed"), true)
 	}
 }
 
@@ -117,9 +118,9 @@ func (d *desk) returned(f *frame.Frame) {
 			d.finish(c, c.gathered.result(), false)
 		}
 	case !isObject(f.Payload):
-		d.finish(c, errorObject("what a sink got is no JSON object, and can't be a result"), true)
+		d.finish(c, outlet.ErrorObject("what a sink got is no JSON object, and can't be a result"), true)
 	case c.gathered.bytes+len(f.Payload) > maxResultBytes:
-		d.finish(c, errorObject(fmt.Sprintf("the results take more than %d MiB", maxResultBytes>>20)), true)
+		d.finish(c, outlet.ErrorObject(fmt.Sprintf("the results take more than %d MiB", maxResultBytes>>20)), true)
 	default:
 		if c.gathered.add(s, bytes.Clone(f.Payload)) {
 			d.finish(c, c.gathered.result(), false)
@@ -130,7 +131,7 @@ func (d *desk) returned(f *frame.Frame) {
 // failureOf is a result of what has failed. The platform keeps nothing of a failure's result but its
 // "error", so that all that a letter tells goes there.
 func failureOf(payload []byte) []byte {
-	var l letter
+	var l outlet.Letter
 	if json.Unmarshal(payload, &l) != nil || l.Stage == "" {
 		return bytes.Clone(payload) // a function's own
 	}
@@ -141,7 +142,7 @@ func failureOf(payload []byte) []byte {
 		History []string        `json:"history,omitempty"`
 	}{l.Stage, l.Error, l.ID, l.History}})
 	if err != nil {
-		return errorObject("stage " + l.Stage + " has failed on the event")
+		return outlet.ErrorObject("stage " + l.Stage + " has failed on the event")
 	}
 	return out
 }
@@ -151,7 +152,7 @@ func (d *desk) late(c *call) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := len(c.gathered.results)
-	d.finish(c, errorObject(fmt.Sprintf("no whole result within %v, the timeout of %s; %d event(s) have come to the sinks", d.timeout, d.stage, n)), true)
+	d.finish(c, outlet.ErrorObject(fmt.Sprintf("no whole result within %v, the timeout of %s; %d event(s) have come to the sinks", d.timeout, d.stage, n)), true)
 }
 
 // finish answers a call that has no answer yet. The caller holds mu.
@@ -181,10 +182,10 @@ func (d *desk) close() {
 	defer d.mu.Unlock()
 	d.closed = true
 	for len(d.waiting) > 0 {
-		d.finish(d.waiting[0], errorObject("the pipeline has stopped"), true)
+		d.finish(d.waiting[0], outlet.ErrorObject("the pipeline has stopped"), true)
 	}
 	for _, c := range d.away {
-		d.finish(c, errorObject("the pipeline has stopped: parts of the event may have been processed"), true)
+		d.finish(c, outlet.ErrorObject("the pipeline has stopped: parts of the event may have been processed"), true)
 	}
 }
 

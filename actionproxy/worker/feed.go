@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // born says that there is another function process, which knows nothing yet. feed serves only the
@@ -104,7 +105,7 @@ func (w *work) blame(e *entry, reason string) {
 	if len(e.history) <= w.retries {
 		return
 	}
-	e.failure = errorObject(fmt.Sprintf("the function died on this event %d times, at last: %s", len(e.history), reason))
+	e.failure = outlet.ErrorObject(fmt.Sprintf("the function died on this event %d times, at last: %s", len(e.history), reason))
 	w.complete(e)
 	w.finished++
 }

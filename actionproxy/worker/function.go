@@ -47,7 +47,7 @@ func (f *function) replace(ctx context.Context, reason string) (*process.Process
 		}
 	}
 	f.deaths++
-	f.slot.counts.restarts.Add(1)
+	f.slot.restarts.Add(1)
 	f.slot.logs.say("function restarted: %s", reason)
 	p, err := f.restart(ctx)
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/identity"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 	"github.com/weft-stream/weft/quicmesh/transport"
 	"github.com/weft-stream/weft/quicmesh/transport/shmring"
 )
@@ -39,7 +40,7 @@ func (s *slot) join(c *candidate) error {
 	config.Out, config.In = meshEdges(a)
 	for i := range config.Out {
 		e := edgesOf(a)[config.Out[i].ID]
-		config.Out[i].Dialer = carrier{wants: e.Transport, near: s.rings, far: s.transport, impossible: s.unlinked}
+		config.Out[i].Dialer = transport.Way{Wish: string(e.Transport), Near: s.rings, Far: s.transport, Impossible: s.unlinked}
 	}
 	if s.desk != nil {
 		config.Guests = s.desk.guests()
@@ -76,6 +77,16 @@ func meshEdges(a *control.Assignment) (out []quicmesh.OutEdge, in []quicmesh.InE
 		}
 	}
 	return out, in
+}
+
+// outletEdges lists the edges out of the assignment's stage as an outlet needs them.
+func outletEdges(a *control.Assignment) (out []outlet.Edge) {
+	for i, e := range a.Pipeline.Edges {
+		if e.From == a.Slot.Stage {
+			out = append(out, outlet.Edge{ID: uint16(i), To: e.To, Keyed: e.Routing == pipeline.Key, Key: e.Key, OnError: e.OnError})
+		}
+	}
+	return out
 }
 
 // replicas is how many slots a stage has: a run has those of its start.

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/weft-stream/weft/pipeline"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // maxLine bounds a line of a source, in bytes without its newline.
@@ -92,54 +92,9 @@ func (l line) event(f pipeline.Format) (payload []byte, ok bool, err error) {
 	return text, true, nil
 }
 
-const hexDigits = "0123456789abcdef"
-
 // appendLine writes {"line": text}. Bytes that are not UTF-8 become lone surrogates, \udc80 to \udcff,
 // as Python's surrogateescape has them, so that a function can get the bytes back.
 func appendLine(b, text []byte) []byte {
 	b = append(b, `{"line":`...)
-	return append(appendText(b, text), '}')
-}
-
-// appendText writes a JSON string.
-func appendText(b, text []byte) []byte {
-	b = append(b, '"')
-	from := 0
-	for i := 0; i < len(text); {
-		c := text[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRune(text[i:])
-			if r == utf8.RuneError && n == 1 {
-				b = append(append(b, text[from:i]...), `\udc`...)
-				b = append(b, hexDigits[c>>4], hexDigits[c&15])
-				from = i + 1
-			}
-			i += n
-			continue
-		}
-		if c < ' ' || c == '"' || c == '\\' {
-			b = appendEscape(append(b, text[from:i]...), c)
-			from = i + 1
-		}
-		i++
-	}
-	return append(append(b, text[from:]...), '"')
-}
-
-func appendEscape(b []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(b, '\\', c)
-	case '\n':
-		return append(b, `\n`...)
-	case '\r':
-		return append(b, `\r`...)
-	case '\t':
-		return append(b, `\t`...)
-	case '\b':
-		return append(b, `\b`...)
-	case '\f':
-		return append(b, `\f`...)
-	}
-	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+	return append(outlet.AppendText(b, text), '}')
 }

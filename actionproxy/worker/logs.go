@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/weft-stream/weft/internal/control"
-	"github.com/weft-stream/weft/quicmesh/frame"
 )
 
 // Bounds of the lines that wait to be sent, and of a line.
@@ -19,7 +18,6 @@ const (
 	maxLogLine  = 16 << 10 // bytes
 	logInterval = 100 * time.Millisecond
 	cutMark     = " …" // ends a line that was longer
-	maxTrace    = 256  // bytes
 )
 
 // logs sends what a function prints, and the proxy's own words, to the hook in batches. When the hook is
@@ -180,18 +178,4 @@ func logSender(hook *hookConn, a *control.Assignment) func([]control.Printed) er
 	return func(lines []control.Printed) error {
 		return hook.send(control.TypeLog, control.Log{Namespace: a.Namespace, Pipeline: a.Pipeline.Name, Slot: a.Slot, Lines: lines})
 	}
-}
-
-// traceOf names an event as a reader of logs looks for it: by its W3C traceparent, else by its id. What it
-// gives is part of the frame.
-func traceOf(f *frame.Frame) []byte {
-	trace := f.ID
-	_ = frame.EachHeader(f.Headers, func(name, value []byte) bool { // a broken list has what came before
-		if string(name) == "traceparent" {
-			trace = value
-			return false
-		}
-		return true
-	})
-	return trace[:min(len(trace), maxTrace)]
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/weft-stream/weft/internal/control"
-	"github.com/weft-stream/weft/quicmesh/frame"
 )
 
 // A hook that takes nothing costs lines, never the function's time; what was dropped is counted.
@@ -63,22 +62,5 @@ func TestLineWriter(t *testing.T) {
 	}
 	if len(got) != 4 || got[0] != "ab" || got[1] != "c" || got[2] != "\uFFFD" || len(got[3]) > maxLogLine || !strings.HasSuffix(got[3], " …") {
 		t.Errorf("lines %.40q", got)
-	}
-}
-
-func TestTraceOf(t *testing.T) {
-	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	for _, c := range []struct {
-		f    frame.Frame
-		want string
-	}{
-		{frame.Frame{ID: []byte("in[0]/7")}, "in[0]/7"},
-		{frame.Frame{ID: []byte("in[0]/7"), Headers: frame.AppendHeader(frame.AppendHeader(nil, "a", "b"), "traceparent", parent)}, parent},
-		{frame.Frame{ID: []byte("in[0]/7"), Headers: []byte("broken")}, "in[0]/7"},
-		{frame.Frame{ID: []byte(strings.Repeat("x", 1000))}, strings.Repeat("x", maxTrace)},
-	} {
-		if got := string(traceOf(&c.f)); got != c.want {
-			t.Errorf("%q, want %q", got, c.want)
-		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/weft-stream/weft/internal/control"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // replier is a sink that gives everything back to the pipeline's ingress, whose callers wait for it.
@@ -46,14 +47,14 @@ func (r *replier) run(ctx context.Context) error {
 func (r *replier) item(ctx context.Context, it *quicmesh.Item) error {
 	switch it.Kind {
 	case quicmesh.KindEvent:
-		r.slot.counts.in.Add(1)
-		ev := inputEvent(&it.Frame)
+		r.slot.counts.In.Add(1)
+		ev := outlet.Input(&it.Frame)
 		ev.Bypass = it.Frame.Flags&frame.Bypass != 0
-		err := r.slot.mesh.Send(ctx, r.edge, ev)
+		err := r.slot.mesh.Send(ctx, r.edge, &ev)
 		if errors.Is(err, quicmesh.ErrStale) {
 			return nil
 		}
-		r.slot.counts.out.Add(1)
+		r.slot.counts.Out.Add(1)
 		return err
 	case quicmesh.KindBarrier:
 		r.slot.markBarrier(control.TypeBarrierPassed, it.Attempt, it.Barrier, 0)

@@ -5,12 +5,13 @@ import (
 	"net/http"
 
 	"github.com/weft-stream/weft/actionproxy"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // errorReply is {"error": text}: with status 200 an ordinary error of the action, with 502 the end of
 // the container.
 func errorReply(status int, text string) actionproxy.Reply {
-	return actionproxy.Reply{Status: status, Body: errorObject(text)}
+	return actionproxy.Reply{Status: status, Body: outlet.ErrorObject(text)}
 }
 
 // leaseResult is what a lease's activation returns; users see it in their activations.

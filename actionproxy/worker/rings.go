@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -16,11 +15,6 @@ import (
 
 // ringWait is how long the hook is waited for: without it links go over QUIC.
 const ringWait = time.Second
-
-// errNoRing is why two slots can't share memory, whoever asks again.
-type errNoRing struct{ reason string }
-
-func (e errNoRing) Error() string { return e.reason }
 
 // broker has the hook make a slot's rings.
 type broker struct {
@@ -45,7 +39,7 @@ func (b broker) Ring(ctx context.Context, _ string, peer transport.Identity, lan
 		return shmring.End{}, fmt.Errorf("ask the hook for memory: %w", err)
 	case reply.Reason != "":
 		shm.CloseAll(files)
-		return shmring.End{}, errNoRing{reply.Reason}
+		return shmring.End{}, transport.NotNear{Reason: reply.Reason}
 	}
 	return endOf(files)
 }
@@ -83,57 +77,4 @@ func (s *slot) offered(m *control.Message) error {
 		Namespace: o.Namespace, Pipeline: o.Pipeline, Stage: o.From.Slot.Stage, Index: o.From.Slot.Index, Incarnation: o.From.Incarnation,
 	}, end)
 	return nil
-}
-
-// carrier opens the links of an edge: over shared memory where that can be had, else over QUIC, unless the
-// edge wants one of the two.
-type carrier struct {
-	wants      pipeline.Transport
-	near, far  transport.Dialer
-	impossible func(error) // hears why an edge can't have the memory that it insists on
-}
-
-// Dial is transport.Dialer's.
-func (c carrier) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
-	if c.wants == pipeline.QUIC {
-		return c.far.Dial(ctx, addr, peer)
-	}
-	s, err := c.near.Dial(ctx, addr, peer)
-	if err == nil {
-		return s, nil
-	}
-	reason := err.Error()
-	var none errNoRing
-	final := errors.As(err, &none)
-	if final {
-		reason = none.reason
-	}
-	switch {
-	case ctx.Err() != nil:
-		return nil, err
-	case c.wants != pipeline.SHM:
-		s, err := c.far.Dial(ctx, addr, peer)
-		if err != nil {
-			return nil, err
-		}
-		return fallback{s, reason}, nil
-	case final:
-		err = fmt.Errorf("its edge wants transport: shm, which can't be had: %s", reason)
-		c.impossible(fmt.Errorf("link to %s[%d]: %w", peer.Stage, peer.Index, err))
-	}
-	return nil, err
-}
-
-// fallback is a stream that would go over shared memory but for a reason.
-type fallback struct {
-	transport.Stream
-	reason string
-}
-
-// Carrier is transport.Carrier's.
-func (f fallback) Carrier() string {
-	if c, ok := f.Stream.(transport.Carrier); ok {
-		return c.Carrier() + ": " + f.reason
-	}
-	return ""
 }

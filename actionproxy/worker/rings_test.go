@@ -19,14 +19,14 @@ import (
 
 // mover is an edge's carrier whose wish changes.
 type mover struct {
-	carrier
+	transport.Way
 	mu     sync.Mutex
 	stream transport.Stream
 }
 
 func (m *mover) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
 	m.mu.Lock()
-	c := m.carrier
+	c := m.Way
 	m.mu.Unlock()
 	s, err := c.Dial(ctx, addr, peer)
 	if err == nil {
@@ -41,7 +41,7 @@ func (m *mover) Dial(ctx context.Context, addr string, peer transport.Identity) 
 func (m *mover) move(to pipeline.Transport) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.wants = to
+	m.Wish = string(to)
 	_ = m.stream.Close()
 }
 
@@ -65,7 +65,7 @@ func TestLinkMovesUnderLoad(t *testing.T) {
 	}
 	a, b := transport.Identity{Namespace: "guest", Pipeline: "p", Stage: "a", Incarnation: 1}, transport.Identity{Namespace: "guest", Pipeline: "p", Stage: "b", Incarnation: 1}
 	farA, farB, nearA, nearB := overQUIC(t, ca, a), overQUIC(t, ca, b), board.Listen(a), board.Listen(b)
-	way := &mover{carrier: carrier{wants: pipeline.SHM, near: onBoard{nearA}, far: farA}}
+	way := &mover{Way: transport.Way{Wish: transport.WishSHM, Near: onBoard{nearA}, Far: farA}}
 	sender := meshOf(t, quicmesh.Config{Self: a, Transport: farA, Near: nearA,
 		Out: []quicmesh.OutEdge{{To: "b", Routing: route.Balance, Replicas: 1, Dialer: way}}})
 	receiver := meshOf(t, quicmesh.Config{Self: b, Transport: farB, Near: nearB,
@@ -187,7 +187,7 @@ type named struct{ transport.Stream }
 func (named) Carrier() string { return "quic" }
 
 func TestCarrierChooses(t *testing.T) {
-	elsewhere, away := errNoRing{"b[0] is not on this host"}, errors.New("the hook is away")
+	elsewhere, away := transport.NotNear{Reason: "b[0] is not on this host"}, errors.New("the hook is away")
 	for name, c := range map[string]struct {
 		wants            pipeline.Transport
 		near             error
@@ -204,7 +204,7 @@ func TestCarrierChooses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			why := ""
-			d := carrier{wants: c.wants, near: stub{c.near}, far: stub{}, impossible: func(err error) { why = err.Error() }}
+			d := transport.Way{Wish: string(c.wants), Near: stub{c.near}, Far: stub{}, Impossible: func(err error) { why = err.Error() }}
 			s, err := d.Dial(t.Context(), "", transport.Identity{Stage: "b"})
 			switch {
 			case c.over != "" && (err != nil || s.(transport.Carrier).Carrier() != c.over):

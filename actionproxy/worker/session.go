@@ -14,6 +14,7 @@ import (
 
 	"github.com/weft-stream/weft/actionproxy/process"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // session is one function process's stream: a Unix socket with frames in both directions. When it can't
@@ -231,9 +232,9 @@ func (o *session) take(f *frame.Frame) error {
 		}
 	case frame.Data:
 		body := bytes.Clone(f.Payload)
-		out := output{edge: f.Edge, eventTime: f.EventTime, payload: body}
+		out := outlet.Output{Edge: f.Edge, EventTime: f.EventTime, Payload: body}
 		if len(f.Key) > 0 || len(f.Headers) > 0 {
-			out.key, out.headers = bytes.Clone(f.Key), bytes.Clone(f.Headers)
+			out.Key, out.Headers = bytes.Clone(f.Key), bytes.Clone(f.Headers)
 		}
 		return o.work.output(f.Attempt, f.Seq, out)
 	case frame.Error:

@@ -61,26 +61,6 @@ func parseShare(id []byte, prefix string) (s share, ok bool) {
 	}
 }
 
-// outputID is the input's id with the output's index and, where somebody waits for all of them, how many
-// there are.
-func (o *outlet) outputID(b, input []byte, index, of int) []byte {
-	b = append(append(b, input...), '/')
-	b = strconv.AppendInt(b, int64(index), 10)
-	if o.answered && of > 1 {
-		b = strconv.AppendInt(append(b, '.'), int64(of), 10)
-	}
-	return b
-}
-
-// copyID is the id of an event that leaves as so many frames. It is valid until the next call.
-func (o *outlet) copyID(id []byte, copies int) []byte {
-	if copies <= 1 {
-		return id
-	}
-	o.id = strconv.AppendInt(append(append(o.id[:0], id...), 'x'), int64(copies), 10)
-	return o.id
-}
-
 // gathered is what has come of one event so far.
 type gathered struct {
 	sum     big.Rat

@@ -6,18 +6,20 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // Whatever stages make of an event, in whatever order that comes: with the last part, and no sooner, all
 // of it is there.
 func TestSharesAddUpToOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		o := &outlet{answered: true}
+		o := outlet.New(outlet.Config{Answered: true})
 		var leaves []string
 		var grow func(id string, depth int)
 		grow = func(id string, depth int) {
 			copies := rapid.IntRange(1, 3).Draw(t, "copies")
-			id = string(o.copyID([]byte(id), copies))
+			id = string(o.CopyID([]byte(id), copies))
 			for range copies {
 				outputs := rapid.IntRange(0, 3).Draw(t, "outputs")
 				if outputs == 0 || depth == 0 {
@@ -25,7 +27,7 @@ func TestSharesAddUpToOne(t *testing.T) {
 					continue
 				}
 				for i := range outputs {
-					grow(string(o.outputID(nil, []byte(id), i, outputs)), depth-1)
+					grow(string(o.OutputID(nil, []byte(id), i, outputs)), depth-1)
 				}
 			}
 		}

@@ -80,7 +80,7 @@ func (k *sink) receiveLoop(ctx context.Context) error {
 func (k *sink) item(it *quicmesh.Item) error {
 	switch it.Kind {
 	case quicmesh.KindEvent:
-		k.slot.counts.in.Add(1)
+		k.slot.counts.In.Add(1)
 		return k.add(&it.Frame)
 	case quicmesh.KindRollback:
 		k.forget()
@@ -146,7 +146,7 @@ func (k *sink) writeLoop(ctx context.Context) error {
 			return err
 		}
 		k.to.Offset += int64(len(batch))
-		k.slot.counts.out.Add(events)
+		k.slot.counts.Out.Add(events)
 		k.confirmed(batch)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-stream/weft/actionproxy"
@@ -12,6 +13,7 @@ import (
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 	"github.com/weft-stream/weft/quicmesh/transport"
 	"github.com/weft-stream/weft/quicmesh/transport/shmring"
 )
@@ -29,9 +31,10 @@ type slot struct {
 	transport  transport.Transport
 	rings      *shmring.Transport
 	mesh       *quicmesh.Mesh
-	outlet     *outlet
+	outlet     *outlet.Outlet
 	desk       *desk // of an ingress; else nil
-	counts     *counts
+	counts     *outlet.Counts
+	restarts   atomic.Int64 // of the function
 	logs       *logs
 	runner     runner
 	processors *processors // nil: not ours to set
@@ -75,20 +78,21 @@ func (e endError) Error() string { return e.reason }
 func newSlot(hook *hookConn, c *candidate, a *control.Assignment, r *leaseRequest, fn *actionproxy.Function) (*slot, error) {
 	s := &slot{
 		hook: hook, assignment: a, fn: fn, addr: c.endpoint.Addr(), lease: r, term: a.Term,
-		stage: a.Pipeline.Stage(a.Slot.Stage), counts: &counts{}, stopped: make(chan struct{}), links: make(chan error, 1), joins: a.Joins,
+		stage: a.Pipeline.Stage(a.Slot.Stage), counts: &outlet.Counts{}, stopped: make(chan struct{}), links: make(chan error, 1), joins: a.Joins,
 	}
 	if s.stage == nil {
 		return nil, fmt.Errorf("the assignment's pipeline has no stage %q", a.Slot.Stage)
 	}
 	s.logs = newLogs(logSender(hook, a))
-	s.outlet = newOutlet(&a.Pipeline, a.Slot, &deadLetters{hook: hook, to: s.transfer()}, s.counts)
 	if s.stage.Source != nil && s.stage.Source.Ingress {
 		s.desk = newDesk(s)
 	}
 	if err := s.join(c); err != nil {
 		return nil, err
 	}
-	s.outlet.mesh = s.mesh
+	dead := &deadLetters{hook: hook, to: s.transfer()}
+	s.outlet = outlet.New(outlet.Config{Mesh: s.mesh, Stage: s.stage.Name, Edges: outletEdges(a), Answered: a.Pipeline.Ingress() != nil,
+		Dead: dead.write, Counts: s.counts})
 	s.mesh.SetVersions(meshVersion(a.Holders), meshNext(a.Next))
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	var err error

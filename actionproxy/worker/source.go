@@ -12,6 +12,7 @@ import (
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // source makes events and sends them, from a position that the brain knows: one goroutine per attempt.
@@ -283,11 +284,11 @@ func (s *source) send(ctx context.Context, attempt frame.Attempt, m *made) error
 		Attempt:   attempt,
 	}
 	s.id = ev.ID
-	s.slot.counts.in.Add(1)
+	s.slot.counts.In.Add(1)
 	if m.failure != nil {
-		return s.slot.outlet.fail(ctx, &ev, errorText(fmt.Sprintf("%v, at byte %d of the source", m.failure, m.position)), nil)
+		return s.slot.outlet.Fail(ctx, &ev, outlet.ErrorText(fmt.Sprintf("%v, at byte %d of the source", m.failure, m.position)), nil)
 	}
-	return s.slot.outlet.send(ctx, frame.AllEdges, &ev)
+	return s.slot.outlet.Send(ctx, frame.AllEdges, &ev)
 }
 
 // open gives the stage's origin from a position on.

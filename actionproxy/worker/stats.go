@@ -44,10 +44,10 @@ func (s *slot) statsLoop(ctx context.Context) {
 func (s *slot) stats() control.Stats {
 	out := control.Stats{
 		SlotState: s.state(),
-		In:        s.counts.in.Load(),
-		Out:       s.counts.out.Load(),
-		Failed:    s.counts.failed.Load(),
-		Restarts:  int(s.counts.restarts.Load()),
+		In:        s.counts.In.Load(),
+		Out:       s.counts.Out.Load(),
+		Failed:    s.counts.Failed.Load(),
+		Restarts:  int(s.restarts.Load()),
 		PID:       os.Getpid(),
 		Addr:      s.addr,
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/weft-stream/weft/internal/control"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // streamABI is what functions say that can stream; see sdk/PROTOCOL.md.
@@ -48,7 +49,7 @@ func startPayload(s *slot) []byte {
 		Edges      map[string]uint16 `json:"edges"`
 	}{
 		s.assignment.Pipeline.Name, s.stage.Name, s.assignment.Slot.Index, s.stage.Replicas.Min,
-		params, s.stage.Stateful, s.outlet.edgesByStage(),
+		params, s.stage.Stateful, outlet.ByStage(outletEdges(s.assignment)),
 	}) // plain values always encode
 	return b
 }
@@ -144,7 +145,7 @@ func (s *stream) receiveLoop(ctx context.Context) error {
 func (s *stream) receive(it quicmesh.Item) *entry {
 	switch it.Kind {
 	case quicmesh.KindEvent:
-		s.slot.counts.in.Add(1)
+		s.slot.counts.In.Add(1)
 		if it.Frame.Flags&frame.Bypass != 0 {
 			return &entry{kind: bypassEntry, item: it, bytes: it.Frame.Size(), done: true}
 		}
@@ -184,7 +185,7 @@ func (s *stream) leave(ctx context.Context, e *entry) (err error) {
 	case barrierEntry:
 		err = s.slot.mesh.SwitchOf(ctx, e.attempt, e.barrier, e.version)
 	case bypassEntry:
-		err = s.slot.outlet.bypass(ctx, inputEvent(&e.item.Frame), e.item.Frame.Payload)
+		err = s.slot.outlet.Bypass(ctx, s.cause(e), e.item.Frame.Payload)
 	case endEntry:
 		if err = s.outputs(ctx, e); err == nil {
 			err = s.slot.mesh.EndOf(ctx, e.attempt)
@@ -201,34 +202,20 @@ func (s *stream) leave(ctx context.Context, e *entry) (err error) {
 func (s *stream) outputs(ctx context.Context, e *entry) error {
 	in := s.cause(e)
 	if e.failure != nil {
-		return s.slot.outlet.fail(ctx, in, causeOf(e.failure), e.history)
+		return s.slot.outlet.Fail(ctx, in, outlet.CauseOf(e.failure), e.history)
 	}
-	if len(e.outputs) == 0 && e.kind == eventEntry && s.slot.outlet.answered {
-		return s.slot.outlet.bypass(ctx, in, nil)
+	if len(e.outputs) == 0 && e.kind != eventEntry {
+		return nil
 	}
-	var id []byte
-	for i, o := range e.outputs {
-		id = s.slot.outlet.outputID(id[:0], in.ID, i, len(e.outputs))
-		out := quicmesh.Event{ID: id, Key: o.key, HasKey: len(o.key) > 0, EventTime: in.EventTime, Headers: in.Headers, Payload: o.payload, Attempt: e.attempt}
-		if o.eventTime != 0 {
-			out.EventTime = o.eventTime
-		}
-		if len(o.headers) > 0 {
-			out.Headers = o.headers
-		}
-		if err := s.slot.outlet.send(ctx, o.edge, &out); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.slot.outlet.Outputs(ctx, in, e.outputs)
 }
 
 // cause is the event that an entry's outputs come of, or what stands for it.
 func (s *stream) cause(e *entry) *quicmesh.Event {
 	in := &quicmesh.Event{}
 	switch e.kind {
-	case eventEntry:
-		in = inputEvent(&e.item.Frame)
+	case eventEntry, bypassEntry:
+		*in = outlet.Input(&e.item.Frame)
 	case endEntry:
 		in.ID = fmt.Appendf(nil, "%v:end", s.slot.assignment.Slot)
 	case ownEntry:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 // Bounds of what a function is given before it has finished earlier events, and of what it has made.
@@ -63,7 +64,7 @@ type entry struct {
 	attempt frame.Attempt
 	ordinal uint64
 	done    bool
-	outputs []output
+	outputs []outlet.Output
 	made    int      // bytes of outputs
 	failure []byte   // {"error": …}: the event goes to the error edge
 	history []string // how the function died on it
@@ -78,15 +79,6 @@ const (
 	ownEntry    // outputs that belong to no event
 	bypassEntry // an event that the function doesn't see
 )
-
-// output is one event a function has made. Its slices are its own.
-type output struct {
-	edge      uint16
-	key       []byte
-	eventTime int64
-	headers   []byte
-	payload   []byte
-}
 
 func newWork(retries int, stage []byte, attempt frame.Attempt) *work {
 	w := &work{retries: retries, stage: stage, attempt: attempt, now: time.Now, start: true}
@@ -166,7 +158,7 @@ func (w *work) forget(e *entry) {
 }
 
 // output adds an output to the event with its ordinal; 0 means what is oldest in work.
-func (w *work) output(a frame.Attempt, ordinal uint64, o output) error {
+func (w *work) output(a frame.Attempt, ordinal uint64, o outlet.Output) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if a != w.attempt {
@@ -183,12 +175,12 @@ func (w *work) output(a frame.Attempt, ordinal uint64, o output) error {
 		w.left.Broadcast()
 	}
 	e.outputs = append(e.outputs, o)
-	e.made += len(o.payload)
+	e.made += len(o.Payload)
 	if e.done {
-		w.ready += len(o.payload)
+		w.ready += len(o.Payload)
 		return nil
 	}
-	if w.held += len(o.payload); w.held > maxHeldBytes {
+	if w.held += len(o.Payload); w.held > maxHeldBytes {
 		return fmt.Errorf("it has made more than %d MiB of outputs without finishing an event", maxHeldBytes>>20)
 	}
 	return nil
@@ -267,7 +259,7 @@ func (w *work) finish(match func(*entry) bool) {
 		return true
 	})
 	if last != nil && w.traced() == nil { // under load the next one is in work, and nothing is copied
-		w.last = append(w.last[:0], traceOf(&last.item.Frame)...)
+		w.last = append(w.last[:0], outlet.TraceOf(&last.item.Frame)...)
 	}
 	w.left.Broadcast()
 	if w.unfed < len(w.entries) {
@@ -330,7 +322,7 @@ func (w *work) trace() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e := w.traced(); e != nil {
-		return string(traceOf(&e.item.Frame))
+		return string(outlet.TraceOf(&e.item.Frame))
 	}
 	return string(w.last)
 }

@@ -1,0 +1,50 @@
+package outlet
+
+import (
+	"strconv"
+
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// OutputID is the input's id with the output's index and, where somebody waits for all of them, how many
+// there are.
+func (o *Outlet) OutputID(b, input []byte, index, of int) []byte {
+	b = append(append(b, input...), '/')
+	b = strconv.AppendInt(b, int64(index), 10)
+	if o.config.Answered && of > 1 {
+		b = strconv.AppendInt(append(b, '.'), int64(of), 10)
+	}
+	return b
+}
+
+// CopyID is the id of an event that leaves as so many frames. It is valid until the next call.
+func (o *Outlet) CopyID(id []byte, copies int) []byte {
+	if copies <= 1 {
+		return id
+	}
+	o.id = strconv.AppendInt(append(append(o.id[:0], id...), 'x'), int64(copies), 10)
+	return o.id
+}
+
+// Input is an event as it came in: what its outputs and its letter are made of.
+func Input(f *frame.Frame) quicmesh.Event {
+	return quicmesh.Event{ID: f.ID, EventTime: f.EventTime, Headers: f.Headers, Payload: f.Payload, Attempt: f.Attempt}
+}
+
+// maxTrace bounds an event's name, in bytes.
+const maxTrace = 256
+
+// TraceOf names an event as a reader of logs looks for it: by its W3C traceparent, else by its id. What it
+// gives is part of the frame.
+func TraceOf(f *frame.Frame) []byte {
+	trace := f.ID
+	_ = frame.EachHeader(f.Headers, func(name, value []byte) bool { // a broken list has what came before
+		if string(name) == "traceparent" {
+			trace = value
+			return false
+		}
+		return true
+	})
+	return trace[:min(len(trace), maxTrace)]
+}
