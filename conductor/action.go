@@ -21,7 +21,8 @@ const maxAwaits = maxComponents - 3
 // the result of each component it names, until it names none.
 //
 // value holds the bound parameter "pipeline" (JSON of a pipeline.Pipeline) and "op": start, stop, status,
-// scale (with "replicas", numbers by stage) or restart (with "stage", or of all). A start is the components /namespace/NAME.steps/plan, await-STAGE from the sinks to the
+// scale (with "replicas", numbers by stage), restart (with "stage", or of all) or update (take over what was
+// deployed since the start, as far as that can be). A start is the components /namespace/NAME.steps/plan, await-STAGE from the sinks to the
 // sources, report; the others are one component. The composition's result is the last one's. A
 // component's error ends it. Conduct keeps nothing between calls; its errors are {"error": text}.
 func Conduct(value json.RawMessage, namespace string) json.RawMessage {
@@ -92,7 +93,7 @@ func plan(in map[string]json.RawMessage, namespace string) json.RawMessage {
 		}
 		c.Steps = append(c.Steps, step{Step: "report"})
 		c.Spare = maxComponents - len(c.Steps)
-	case "stop", "status":
+	case "stop", "status", "update":
 		c.Steps = []step{{Step: op}}
 	case "scale":
 		s := step{Step: op}
@@ -103,7 +104,7 @@ func plan(in map[string]json.RawMessage, namespace string) json.RawMessage {
 	case "restart":
 		c.Steps = []step{{Step: op, Stage: text(in["stage"])}}
 	default:
-		return answer(map[string]any{"error": fmt.Sprintf("op must be start, stop, status, scale or restart, not %s%s", orNothing(in["op"]), noIngress(in))})
+		return answer(map[string]any{"error": fmt.Sprintf("op must be start, stop, status, scale, restart or update, not %s%s", orNothing(in["op"]), noIngress(in))})
 	}
 	return c.call(namespace)
 }

@@ -90,8 +90,9 @@ func TestCompositionOfOps(t *testing.T) {
 		{`{"op":"scale","replicas":{"f":3}}`, `{"ready":true}`, []string{`/guest/p.steps/scale {"step":"scale","replicas":{"f":3}}`}},
 		{`{"op":"scale","replicas":3}`, `{"error":"op scale wants replicas, for instance {\"STAGE\": 3}, not 3"}`, nil},
 		{`{"op":"restart","stage":"f"}`, `{"ready":true}`, []string{`/guest/p.steps/restart {"step":"restart","stage":"f"}`}},
-		{`{"op":"begin"}`, `{"error":"op must be start, stop, status, scale or restart, not \"begin\""}`, nil},
-		{`{}`, `{"error":"op must be start, stop, status, scale or restart, not nothing; without op this would be an event, but no source of the pipeline takes any by invocation (source: {ingress: {}})"}`, nil},
+		{`{"op":"update"}`, `{"ready":true}`, []string{`/guest/p.steps/update {"step":"update"}`}},
+		{`{"op":"begin"}`, `{"error":"op must be start, stop, status, scale, restart or update, not \"begin\""}`, nil},
+		{`{}`, `{"error":"op must be start, stop, status, scale, restart or update, not nothing; without op this would be an event, but no source of the pipeline takes any by invocation (source: {ingress: {}})"}`, nil},
 		{`{"op":"start","pipeline":7}`, `{"error":"the bound parameter \"pipeline\" is missing or not a pipeline: deploy it with weft deploy"}`, nil},
 		{`{"$weft":7}`, `{"error":"the composition's state $weft is not of this conductor"}`, nil},
 	} {

@@ -23,6 +23,8 @@ type (
 	// Restart asks for another container for each slot of a stage, "" for all, one slot at a time.
 	// CheckRestart says first whether that can be.
 	Restart struct{ Stage string }
+	// Update takes over what another spec of the pipeline says of its edges' transports, if nothing else differs.
+	Update struct{ Pipeline pipeline.Pipeline }
 	// LeaseFired says that the platform took the invocation of a lease.
 	LeaseFired struct{ LeaseID, ActivationID string }
 	// LeaseRefused says that it didn't. Retry is true for 429, 503 and network errors.
@@ -108,6 +110,7 @@ func (Begin) event()          {}
 func (Stop) event()           {}
 func (Scale) event()          {}
 func (Restart) event()        {}
+func (Update) event()         {}
 func (Prepared) event()       {}
 func (LeaseFired) event()     {}
 func (LeaseRefused) event()   {}

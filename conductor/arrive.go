@@ -178,7 +178,7 @@ func (b *Brain) peersTo(s *slot) {
 
 func (b *Brain) peers() *control.Peers {
 	now, next := b.Assignment()
-	return &control.Peers{Term: b.s.Term, Holders: now, Next: next}
+	return &control.Peers{Term: b.s.Term, Holders: now, Next: next, Transports: b.s.Pipeline.Transports()}
 }
 
 func (b *Brain) eachHolder(f func(*slot)) {

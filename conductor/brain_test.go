@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func newWorld(t *rapid.T) *world {
 	p.Stages[1].Standby = rapid.IntRange(0, 2).Draw(t, "standing by")
 	p.Stages[1].Stateful = rapid.IntRange(0, 9).Draw(t, "stateful") == 0
 	p.Stages[2].Sink = &pipeline.Sink{Stdout: true}
+	p.Edges = []pipeline.Edge{{From: "in", To: "f", Routing: pipeline.Balance}, {From: "f", To: "out", Routing: pipeline.Balance, Transport: pipeline.Auto}}
 	w := &world{
 		brain: conductor.New(conductor.Config{Namespace: "guest", Pipeline: p, Term: 1, KeySeed: 1, StartTimeout: 10 * time.Minute}),
 		now:   time.UnixMilli(5), term: 1,
@@ -232,6 +234,9 @@ func (w *world) told(t *rapid.T, c conductor.ToWorker) {
 	switch b := c.Body.(type) {
 	case *control.Peers:
 		term = b.Term
+		if p := w.brain.Pipeline(); !slices.Equal(b.Transports, p.Transports()) {
+			t.Fatalf("%s is told of transports %v, the pipeline has %v", c.Worker, b.Transports, p.Transports())
+		}
 	case control.Rollback:
 		term = b.Term
 		if b.Attempt < w.attempt {
@@ -413,6 +418,16 @@ func TestBrainUnderRandomEvents(t *testing.T) {
 				clear(w.asking) // nobody has heard them
 				w.reload(t)
 				w.step(t, conductor.Tick{})
+			},
+			"deployed": func(t *rapid.T) {
+				p := w.brain.Pipeline()
+				p.Edges = slices.Clone(p.Edges)
+				p.Edges[0].Transport = rapid.SampledFrom([]pipeline.Transport{"", pipeline.Auto, pipeline.SHM, pipeline.QUIC}).Draw(t, "transport")
+				w.step(t, conductor.Update{Pipeline: p})
+				now, phase := w.brain.Pipeline(), w.brain.Phase()
+				if live := phase == control.Starting || phase == control.Running || phase == control.Suspended; live && !slices.Equal(now.Transports(), p.Transports()) {
+					t.Fatalf("transports %v after %v were deployed", now.Transports(), p.Transports())
+				}
 			},
 			"stop": func(t *rapid.T) {
 				if rapid.IntRange(0, 29).Draw(t, "really") == 0 {

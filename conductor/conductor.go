@@ -105,6 +105,8 @@ func (b *Brain) take(ev Event) {
 		b.scale(e)
 	case Restart:
 		b.restart(e)
+	case Update:
+		b.update(e)
 	case Prepared:
 		b.prepared(e)
 	case LeaseFired:

@@ -162,6 +162,17 @@ func (tl *teller) tell(w []string) {
 			tl.said = append(tl.said, err.Error())
 		}
 		tl.step(conductor.Restart{Stage: rest(1)})
+	case "deployed": // deployed EDGE=TRANSPORT… [lease]: a spec with these transports, and with another lease
+		p := tl.brain.Pipeline()
+		p.Edges = slices.Clone(p.Edges)
+		for _, a := range w[1:] {
+			if n, transport, ok := strings.Cut(a, "="); ok {
+				p.Edges[tl.number(n)].Transport = pipeline.Transport(transport)
+			} else {
+				p.LeaseMS++
+			}
+		}
+		tl.step(conductor.Update{Pipeline: p})
 	case "prepared": // prepared VERSION SLOT…
 		for _, s := range w[2:] {
 			tl.step(conductor.Prepared{Slot: tl.holder(s), Version: uint64(tl.number(w[1]))})
@@ -367,6 +378,9 @@ func body(b any, leases map[string]string) string {
 			for _, p := range b.Next.Peers {
 				words = append(words, fmt.Sprintf("%s/%d@%s", p.Slot, p.Incarnation, p.Addr))
 			}
+		}
+		if slices.ContainsFunc(b.Transports, func(t pipeline.Transport) bool { return t != pipeline.Auto }) {
+			words = append(words, fmt.Sprint("over ", b.Transports))
 		}
 		return strings.Join(words, " ")
 	case control.Rollback:

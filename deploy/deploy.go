@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -26,6 +27,9 @@ const (
 
 // builtinKind is the kind whose containers run Weft's proxy for actions without code of their own.
 const builtinKind = "go:1.26"
+
+// planParameter of the conductor action and its steps is the pipeline.
+const planParameter = "pipeline"
 
 // annotation of a stage's action says whose it is.
 const annotation = "weft"
@@ -57,26 +61,77 @@ func StagesPackage(name string) string { return name + ".stages" }
 func StepsPackage(name string) string { return name + ".steps" }
 
 // Deploy creates or updates the actions of p, all code read before the first call, and removes those
-// of stages that p has no more.
-func (d *Deployer) Deploy(ctx context.Context, p *pipeline.Pipeline) error {
+// of stages that p has no more. An update of a stage's action gives its workers other containers, so one that
+// is as it is to be is left alone. changed: the pipeline was deployed before, with another spec.
+func (d *Deployer) Deploy(ctx context.Context, p *pipeline.Pipeline) (changed bool, err error) {
 	actions, err := d.actions(ctx, p)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := d.onWeft(ctx, actions); err != nil {
-		return err
+		return false, err
 	}
 	for _, pkg := range []string{StagesPackage(p.Name), StepsPackage(p.Name)} {
 		if err := d.sweep(ctx, pkg, actions); err != nil {
-			return err
+			return false, err
 		}
 	}
+	before, err := d.Client.GetAction(ctx, p.Name)
+	if err != nil && !openwhisk.IsNotFound(err) {
+		return false, fmt.Errorf("read action %s: %w", p.Name, err)
+	}
+	spec := before.Parameters.Get(planParameter)
+	changed = spec != nil && !sameJSON(spec, actions[p.Name].Parameters.Get(planParameter))
 	for _, name := range slices.Sorted(maps.Keys(actions)) {
+		if strings.HasPrefix(name, StagesPackage(p.Name)+"/") && d.has(ctx, name, actions[name]) {
+			continue
+		}
 		if _, err := d.Client.PutAction(ctx, name, actions[name], true); err != nil {
-			return fmt.Errorf("deploy action %s: %w%s", name, err, advice(err))
+			return false, fmt.Errorf("deploy action %s: %w%s", name, err, advice(err))
 		}
 	}
-	return nil
+	return changed, nil
+}
+
+// has tells whether the platform's action does and is allowed what a is. When that can't be told, it isn't.
+func (d *Deployer) has(ctx context.Context, name string, a openwhisk.Action) bool {
+	old, err := d.Client.GetAction(ctx, name)
+	if err != nil || old.Exec == nil || old.Limits == nil {
+		return false
+	}
+	// What the platform adds by itself.
+	old.Annotations = old.Annotations.Without(openwhisk.AnnotationExec)
+	limits := *old.Limits
+	if a.Limits.Instances == nil {
+		limits.Instances = nil
+	}
+	exec := *old.Exec
+	if a.Exec.Main == "" && exec.Main == "main" {
+		exec.Main = ""
+	}
+	for _, pair := range [][2]any{{exec, *a.Exec}, {limits, *a.Limits}, {byKey(old.Parameters), byKey(a.Parameters)}, {byKey(old.Annotations), byKey(a.Annotations)}} {
+		x, _ := json.Marshal(pair[0])
+		y, _ := json.Marshal(pair[1]) // what differs only in having no JSON form doesn't exist
+		if !sameJSON(x, y) {
+			return false
+		}
+	}
+	return true
+}
+
+// byKey is a list of keys and values whose order doesn't matter.
+func byKey(list openwhisk.KeyValues) map[string]openwhisk.KeyValue {
+	out := map[string]openwhisk.KeyValue{}
+	for _, kv := range list {
+		out[kv.Key] = kv
+	}
+	return out
+}
+
+// sameJSON compares values, not how they are written.
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // advice is what a user of the spec can do about an error in the platform's words.
@@ -124,8 +179,8 @@ func (d *Deployer) actions(ctx context.Context, p *pipeline.Pipeline) (map[strin
 	if p.Ingress() != nil {
 		out[StagesPackage(p.Name)+"/"+pipeline.IngressName] = builtin(p, ingressCode)
 	}
-	plan := openwhisk.KV("pipeline", public)
-	steps := []string{"plan", "report", "stop", "status", "scale", "restart"}
+	plan := openwhisk.KV(planParameter, public)
+	steps := []string{"plan", "report", "stop", "status", "scale", "restart", "update"}
 	for _, s := range p.Stages {
 		steps = append(steps, "await-"+s.Name)
 	}

@@ -66,7 +66,7 @@ func file(t *testing.T, mode os.FileMode, content string, path ...string) {
 
 func deployed(t *testing.T, d *deploy.Deployer, p *pipeline.Pipeline, name string) openwhisk.Action {
 	t.Helper()
-	if err := d.Deploy(t.Context(), p); err != nil {
+	if _, err := d.Deploy(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	a, err := d.Client.GetAction(t.Context(), name)
@@ -109,7 +109,7 @@ func TestActionsOfAPipeline(t *testing.T) {
 		t.Errorf("stages %v", got)
 	}
 	steps := actionsOf(t, d, "p.steps")
-	if !slices.Equal(steps, []string{"await-f", "await-in", "await-out", "plan", "report", "restart", "scale", "status", "stop"}) {
+	if !slices.Equal(steps, []string{"await-f", "await-in", "await-out", "plan", "report", "restart", "scale", "status", "stop", "update"}) {
 		t.Errorf("steps %v", steps)
 	}
 	// All of them know the pipeline, and none the secrets of its functions.
@@ -162,7 +162,7 @@ func TestStaleStagesGo(t *testing.T) {
 	}
 	// A source that is missing is found before anything is changed.
 	p = threeStages(&pipeline.Function{Source: "absent.py", Kind: "python:3"}, 256)
-	if err := d.Deploy(t.Context(), p); err == nil || !strings.Contains(err.Error(), "stage f: read absent.py") {
+	if _, err := d.Deploy(t.Context(), p); err == nil || !strings.Contains(err.Error(), "stage f: read absent.py") {
 		t.Errorf("a missing source: %v", err)
 	}
 	if got := actionsOf(t, d, "p.stages"); !slices.Equal(got, []string{"in", "out"}) {
@@ -227,7 +227,7 @@ func TestCompositionsAreNoStages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for action, want := range map[string]string{"/guest/seq": "is a sequence", "/guest/con": "conducts a composition", "/guest/none": "read action /guest/none"} {
-		err := d.Deploy(ctx, threeStages(&pipeline.Function{Action: action}, 0))
+		_, err := d.Deploy(ctx, threeStages(&pipeline.Function{Action: action}, 0))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", action, err)
 		}
@@ -299,7 +299,7 @@ func TestKindsOfCode(t *testing.T) {
 		t.Error("a zip doesn't go as it is")
 	}
 	file(t, 0o644, "\xff\xfe\x00", d.Dir, "odd")
-	err := d.Deploy(t.Context(), threeStages(&pipeline.Function{Source: "odd", Kind: "python:3"}, 256))
+	_, err := d.Deploy(t.Context(), threeStages(&pipeline.Function{Source: "odd", Kind: "python:3"}, 256))
 	if err == nil || !strings.Contains(err.Error(), "odd is neither text nor a zip nor an executable") {
 		t.Errorf("bytes of no kind: %v", err)
 	}
@@ -322,5 +322,54 @@ func TestKinds(t *testing.T) {
 	d.Images = map[string]string{"python:3": "weft/action-python-v3:1"}
 	if a := deployed(t, d, p, "p.stages/f"); a.Exec.Kind != "python:3-weft" || a.Exec.Image != "" {
 		t.Errorf("with kinds of Weft's: %+v", a.Exec)
+	}
+}
+
+// TestUnchangedStagesStay: what a deployment doesn't change keeps its version, and so its containers. Whether the
+// spec is another one is told.
+func TestUnchangedStagesStay(t *testing.T) {
+	d := start(t)
+	file(t, 0o644, "def main(args): return args", d.Dir, "f.py")
+	pl := func() *pipeline.Pipeline {
+		p := threeStages(&pipeline.Function{Source: "f.py", Kind: "python:3", Env: map[string]string{"A": "1", "B": "2"}, Parameters: map[string]any{"x": map[string]any{"b": 1, "a": 2}}}, 256)
+		p.Edges = []pipeline.Edge{{From: "in", To: "f", Routing: pipeline.Balance}, {From: "f", To: "out", Routing: pipeline.Balance}}
+		return p
+	}
+	versions := func(p *pipeline.Pipeline, changed bool) (f, in, conductor string) {
+		t.Helper()
+		was, err := d.Deploy(t.Context(), p)
+		if err != nil || was != changed {
+			t.Fatal(was, err)
+		}
+		var out []string
+		for _, name := range []string{"p.stages/f", "p.stages/in", "p"} {
+			a, err := d.Client.GetAction(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, a.Version)
+		}
+		return out[0], out[1], out[2]
+	}
+	for i, c := range []struct {
+		change  func(p *pipeline.Pipeline)
+		changed bool
+		want    string
+	}{
+		{func(*pipeline.Pipeline) {}, false, "0.0.1 0.0.1 0.0.1"},
+		{func(*pipeline.Pipeline) {}, false, "0.0.1 0.0.1 0.0.2"},
+		{func(p *pipeline.Pipeline) { p.Edges[0].Transport = pipeline.QUIC }, true, "0.0.1 0.0.1 0.0.3"},
+		{func(p *pipeline.Pipeline) {
+			file(t, 0o644, "def main(args): return {}", d.Dir, "f.py")
+		}, true, "0.0.2 0.0.1 0.0.4"},
+		{func(p *pipeline.Pipeline) { p.Stages[1].Function.Env["A"] = "3" }, false, "0.0.3 0.0.1 0.0.5"},
+		{func(p *pipeline.Pipeline) { p.Stages[1].Function.Env["A"] = "3"; p.LeaseMS = 30_000 }, true, "0.0.4 0.0.2 0.0.6"},
+	} {
+		p := pl()
+		c.change(p)
+		f, in, conductor := versions(p, c.changed)
+		if got := f + " " + in + " " + conductor; got != c.want {
+			t.Errorf("deployment %d: versions %s, want %s", i, got, c.want)
+		}
 	}
 }

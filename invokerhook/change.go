@@ -13,7 +13,7 @@ import (
 
 func asksForChange(e conductor.Event) bool {
 	switch e.(type) {
-	case conductor.Scale, conductor.Restart:
+	case conductor.Scale, conductor.Restart, conductor.Update:
 		return true
 	}
 	return false
@@ -48,6 +48,40 @@ func (o *owner) scale(ctx context.Context, s control.Step) (any, error) {
 		return nil, err
 	}
 	return o.change(ctx, conductor.Scale{Replicas: s.Replicas}, s.WaitMS)
+}
+
+// update tells a pipeline that runs of the spec that was deployed.
+func (h *Hook) update(ctx context.Context, o *owner, s control.Step) (any, error) {
+	if s.Pipeline == nil {
+		return nil, errors.New("update without a pipeline")
+	}
+	if o == nil || o.ended() {
+		records, err := h.registry.read(ctx)
+		if rec := records[s.Namespace+"/"+s.Name]; err == nil && rec.Snapshot != nil && rec.Host != h.cfg.Host {
+			err = fmt.Errorf("pipeline %s is owned by the hook on %s, which alone can change it", s.Name, rec.Host)
+		}
+		return control.Updated{}, err
+	}
+	deployed := s.Pipeline.Public()
+	v, _ := o.look()
+	out := control.Updated{Running: true, Differs: v.spec.Differs(&deployed)}
+	if out.Differs != "" {
+		return out, nil
+	}
+	for i, was := range v.spec.Transports() {
+		if t := deployed.Transports()[i]; t != was {
+			e := deployed.Edges[i]
+			out.Links = append(out.Links, control.Moved{From: e.From, To: e.To, Transport: t})
+		}
+	}
+	asked := make(chan error, 1)
+	o.post(item{event: conductor.Update{Pipeline: deployed}, answer: func(a control.Answer) { asked <- a.Err }})
+	select {
+	case err := <-asked:
+		return out, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // change hands what was asked for to the brain, and returns the status when it is done or the time is over.

@@ -2,8 +2,11 @@ package invokerhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/weft-stream/weft/internal/control"
@@ -25,8 +28,16 @@ type lane struct {
 // rings is the memory that slots of this host share, which nobody else ever gets. It counts until one of
 // the two doesn't hold its slot any more: what a living worker still has mapped then is its own container's.
 type rings struct {
-	mu   sync.Mutex
-	made map[lane]*os.File
+	mu    sync.Mutex
+	made  map[lane]*os.File
+	short map[*peer]struct{} // who was refused memory since some was last released
+}
+
+// errFull says that there is no memory for a ring now.
+type errFull struct{ used, of int }
+
+func (e errFull) Error() string {
+	return fmt.Sprintf("the hook has no memory left for it: %d rings are in use, %d of them by this pipeline", e.used, e.of)
 }
 
 // memory gives a lane's, as a descriptor of the caller's. most is in rings.
@@ -42,7 +53,7 @@ func (r *rings) memory(l lane, most int) (*os.File, error) {
 			}
 		}
 		if len(r.made) >= most || of >= most/pipelineShare {
-			return nil, fmt.Errorf("the hook has no memory left for it: %d rings are in use, %d of them by this pipeline", len(r.made), of)
+			return nil, errFull{len(r.made), of}
 		}
 		var err error
 		if f, err = shmring.NewMemory(); err != nil {
@@ -56,16 +67,46 @@ func (r *rings) memory(l lane, most int) (*os.File, error) {
 	return shm.Duplicate(f)
 }
 
-// release forgets the memory of the lanes that match.
-func (r *rings) release(match func(lane) bool) {
+// refused remembers who is to hear when there is memory again.
+func (r *rings) refused(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.short == nil {
+		r.short = map[*peer]struct{}{}
+	}
+	r.short[p] = struct{}{}
+}
+
+// release forgets the memory of the lanes that match, and tells those for whom there was none.
+func (r *rings) release(match func(lane) bool) {
+	for _, p := range r.free(match) {
+		p.put(outgoing{typ: control.TypeRoom})
+	}
+}
+
+// free is release, and gives who is to be told.
+func (r *rings) free(match func(lane) bool) (tell []*peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := len(r.made)
 	for l, f := range r.made {
 		if match(l) {
 			_ = f.Close() // nothing was written to the file
 			delete(r.made, l)
 		}
 	}
+	if len(r.made) < before {
+		tell = slices.Collect(maps.Keys(r.short))
+		clear(r.short)
+	}
+	return tell
+}
+
+// forget a peer whose connection has ended.
+func (r *rings) forget(p *peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.short, p)
 }
 
 // releaseOf forgets what a holder of a slot has shared with others.
@@ -87,7 +128,12 @@ func (p *peer) ring(m *control.Message, reply func(control.Answer)) {
 	}
 	p.work(reply, func(context.Context) { // memory is zeroed: that takes a moment
 		files, reason, err := p.share(o, r)
-		p.put(outgoing{answer: reply, body: control.RingReply{Reason: reason}, files: files, err: err})
+		var full errFull
+		later := errors.As(err, &full)
+		if later {
+			reason, err = full.Error(), nil
+		}
+		p.put(outgoing{answer: reply, body: control.RingReply{Reason: reason, Later: later}, files: files, err: err})
 	})
 }
 
@@ -107,6 +153,10 @@ func (p *peer) share(o *owner, r control.Ring) (files []*os.File, reason string,
 		return nil, "one of the two reaches the hook over TCP", nil
 	}
 	near, far, err := p.hook.ends(l)
+	if errors.As(err, new(errFull)) {
+		p.hook.rings.refused(p)
+		return nil, "", err
+	}
 	if err != nil {
 		return nil, err.Error(), nil
 	}

@@ -145,8 +145,10 @@ func TestRingMemoryIsBounded(t *testing.T) {
 	if _, reason, err := in.ring(out.holder(), 1); err != nil || !strings.Contains(reason, "no memory left for it: 1 rings are in use, 1 of them by this pipeline") {
 		t.Errorf("%q, %v", reason, err)
 	}
-	// Its successor's rings are others, for which there is room only when these are released.
+	// Its successor's rings are others, for which there is room only when these are released. Who was refused is
+	// told of that.
 	_ = out.conn.Close()
+	in.await(control.TypeRoom, nil)
 	next := newProxy(t, s.addr)
 	if r := next.bring(s.next()); r.Verdict != control.Take {
 		t.Fatalf("%+v", r)

@@ -11,6 +11,7 @@ import (
 
 // view is what others may know of the brain after its last turn.
 type view struct {
+	spec   pipeline.Pipeline
 	status control.PipelineStatus
 	why    []control.WhyEntry
 	stages map[string]readiness
@@ -26,7 +27,7 @@ func slotOf(stage string) pipeline.Slot { return pipeline.Slot{Stage: stage} }
 
 // publish makes a new view and wakes who waits for one.
 func (o *owner) publish() {
-	v := view{status: o.brain.Status(), why: o.brain.Why(), stages: map[string]readiness{}}
+	v := view{spec: o.brain.Pipeline(), status: o.brain.Status(), why: o.brain.Why(), stages: map[string]readiness{}}
 	for _, s := range o.brain.Pipeline().Stages {
 		ready, err := o.brain.StageReady(s.Name)
 		v.stages[s.Name] = readiness{ready, err}

@@ -51,6 +51,9 @@ func (h *Hook) doStep(ctx context.Context, s control.Step) (any, error) {
 		return h.begin(ctx, s)
 	}
 	o := h.owner(namespace + "/" + s.Name)
+	if s.Step == "update" {
+		return h.update(ctx, o, s)
+	}
 	if o == nil {
 		return nil, fmt.Errorf("no pipeline %s in namespace %s runs here: start it first", s.Name, namespace)
 	}
@@ -73,7 +76,7 @@ func (h *Hook) doStep(ctx context.Context, s control.Step) (any, error) {
 	case "restart":
 		return o.change(ctx, conductor.Restart{Stage: s.Stage}, s.WaitMS)
 	}
-	return nil, fmt.Errorf("the hook knows no step %q: want start, await, report, stop, status, scale or restart", s.Step)
+	return nil, fmt.Errorf("the hook knows no step %q: want start, await, report, stop, status, scale, restart or update", s.Step)
 }
 
 // Awaited is the result of an await: Ready is false when the time was over first, and Waiting then

@@ -107,6 +107,7 @@ func (h *Hook) disconnected(p *peer) {
 	h.leave(p.caller)
 	h.mu.Unlock()
 	p.caller.Close()
+	h.rings.forget(p)
 	h.away(p)
 }
 

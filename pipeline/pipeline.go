@@ -3,6 +3,9 @@
 package pipeline
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -191,6 +194,55 @@ func (s Stage) public() Stage {
 		s.Fused[i] = s.Fused[i].public()
 	}
 	return s
+}
+
+// Differs says in words what, beside the transports of its edges, another spec of the pipeline has otherwise;
+// "" for nothing. Transports can change while a pipeline runs, all else counts from a start on.
+func (p *Pipeline) Differs(q *Pipeline) string {
+	a, b := p.plain(), q.plain()
+	switch {
+	case equal(a, b):
+		return ""
+	case a.Guarantee != b.Guarantee:
+		return "its guarantee"
+	case a.LeaseMS != b.LeaseMS:
+		return "its lease"
+	}
+	for _, s := range slices.Concat(a.Stages, b.Stages) {
+		if was, is := a.Stage(s.Name), b.Stage(s.Name); was == nil || is == nil || !equal(*was, *is) {
+			return "vertex " + s.Name
+		}
+	}
+	if !equal(a.Edges, b.Edges) {
+		return "its edges"
+	}
+	return "its spec"
+}
+
+// plain is the pipeline but for what can change while it runs.
+func (p *Pipeline) plain() Pipeline {
+	out := *p
+	out.Edges = slices.Clone(p.Edges)
+	for i := range out.Edges {
+		out.Edges[i].Transport = ""
+	}
+	return out
+}
+
+// equal compares what travels.
+func equal(a, b any) bool {
+	x, err := json.Marshal(a)
+	y, more := json.Marshal(b)
+	return err == nil && more == nil && bytes.Equal(x, y)
+}
+
+// Transports lists those of the edges, by their numbers.
+func (p *Pipeline) Transports() []Transport {
+	out := make([]Transport, len(p.Edges))
+	for i, e := range p.Edges {
+		out[i] = cmp.Or(e.Transport, Auto)
+	}
+	return out
 }
 
 // Slots lists all slots that a start fills, in the order of the stages.

@@ -134,8 +134,8 @@ func TestRestart(t *testing.T) {
 	w.exactly(count, after)
 }
 
-// TestRollout deploys the pipeline again while it runs: when leases are renewed, the slots move to
-// containers of the new version, one at a time. Nothing is lost; leases of several stages that end in the
+// TestRollout deploys other code while the pipeline runs: when leases are renewed, the slots of its stages move
+// to containers of the new version, one at a time. Nothing is lost; leases of several stages that end in the
 // same moment can make repairs of moves, which repeat events.
 func TestRollout(t *testing.T) {
 	const count = 40_000
@@ -144,6 +144,7 @@ func TestRollout(t *testing.T) {
 		st, ok := w.status()
 		return ok && st.Renewals > 0
 	})
+	write(t, w.dir, "work.py", "def main(event):\n    yield event # as before\n")
 	w.must("deploy", "p.yaml", "--lease", "10s")
 	var last control.PipelineStatus
 	w.eventually("a roll-out", func() bool {
@@ -153,7 +154,11 @@ func TestRollout(t *testing.T) {
 		}
 		last = st
 		for _, s := range st.Slots {
-			if s.Action != "0.0.2" || s.State != "ready" {
+			version := "0.0.1"
+			if s.Slot.Stage == "work" || s.Slot.Stage == "next" {
+				version = "0.0.2"
+			}
+			if s.Action != version || s.State != "ready" {
 				return false
 			}
 		}

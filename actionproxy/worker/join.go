@@ -38,9 +38,13 @@ func (s *slot) join(c *candidate) error {
 		Log: func(event string, kv ...any) { s.logs.say("%s%s", event, pairs(kv)) },
 	}
 	config.Out, config.In = meshEdges(a)
+	s.looks, s.ways = transport.NewLooks(), map[uint16]*transport.Way{}
 	for i := range config.Out {
 		e := edgesOf(a)[config.Out[i].ID]
-		config.Out[i].Dialer = transport.Way{Wish: string(e.Transport), Near: s.rings, Far: s.transport, Impossible: s.unlinked}
+		w := &transport.Way{Wish: string(e.Transport), Near: s.rings, Far: s.transport, Impossible: s.unlinked, Say: s.logs.say}
+		config.Out[i].Dialer = w
+		s.looks.Add(w)
+		s.ways[config.Out[i].ID] = w
 	}
 	if s.desk != nil {
 		config.Guests = s.desk.guests()

@@ -39,7 +39,7 @@ func (b broker) Ring(ctx context.Context, _ string, peer transport.Identity, lan
 		return shmring.End{}, fmt.Errorf("ask the hook for memory: %w", err)
 	case reply.Reason != "":
 		shm.CloseAll(files)
-		return shmring.End{}, transport.NotNear{Reason: reply.Reason}
+		return shmring.End{}, transport.NotNear{Reason: reply.Reason, Later: reply.Later}
 	}
 	return endOf(files)
 }

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-stream/weft/pipeline"
@@ -16,34 +17,6 @@ import (
 	"github.com/weft-stream/weft/quicmesh/transport"
 	"github.com/weft-stream/weft/quicmesh/transport/shmring/ringtest"
 )
-
-// mover is an edge's carrier whose wish changes.
-type mover struct {
-	transport.Way
-	mu     sync.Mutex
-	stream transport.Stream
-}
-
-func (m *mover) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
-	m.mu.Lock()
-	c := m.Way
-	m.mu.Unlock()
-	s, err := c.Dial(ctx, addr, peer)
-	if err == nil {
-		m.mu.Lock()
-		m.stream = s
-		m.mu.Unlock()
-	}
-	return s, err
-}
-
-// move changes the wish, and breaks the link.
-func (m *mover) move(to pipeline.Transport) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.Wish = string(to)
-	_ = m.stream.Close()
-}
 
 // onBoard dials a slot by its identity, which is its address there.
 type onBoard struct{ *ringtest.Place }
@@ -65,7 +38,7 @@ func TestLinkMovesUnderLoad(t *testing.T) {
 	}
 	a, b := transport.Identity{Namespace: "guest", Pipeline: "p", Stage: "a", Incarnation: 1}, transport.Identity{Namespace: "guest", Pipeline: "p", Stage: "b", Incarnation: 1}
 	farA, farB, nearA, nearB := overQUIC(t, ca, a), overQUIC(t, ca, b), board.Listen(a), board.Listen(b)
-	way := &mover{Way: transport.Way{Wish: transport.WishSHM, Near: onBoard{nearA}, Far: farA}}
+	way := newWay(t, pipeline.SHM, onBoard{nearA}, farA)
 	sender := meshOf(t, quicmesh.Config{Self: a, Transport: farA, Near: nearA,
 		Out: []quicmesh.OutEdge{{To: "b", Routing: route.Balance, Replicas: 1, Dialer: way}}})
 	receiver := meshOf(t, quicmesh.Config{Self: b, Transport: farB, Near: nearB,
@@ -118,10 +91,28 @@ func TestLinkMovesUnderLoad(t *testing.T) {
 	}
 }
 
-// awaitCarrier moves the link and waits until it is up there.
-func awaitCarrier(ctx context.Context, t *testing.T, m *quicmesh.Mesh, way *mover, to pipeline.Transport) {
+// newWay makes an edge's, whose links look for something better until the test ends.
+func newWay(t *testing.T, wants pipeline.Transport, near, far transport.Dialer) *transport.Way {
 	t.Helper()
-	way.move(to)
+	w := &transport.Way{Wish: string(wants), Near: near, Far: far, Impossible: func(err error) { t.Error(err) }, Say: t.Logf}
+	transport.NewLooks().Add(w)
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		w.Looks.Loop(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-over
+	})
+	return w
+}
+
+// awaitCarrier moves the link and waits until it is up there.
+func awaitCarrier(ctx context.Context, t *testing.T, m *quicmesh.Mesh, way *transport.Way, to pipeline.Transport) {
+	t.Helper()
+	way.Want(string(to))
 	for tick := time.NewTicker(time.Millisecond); m.Stats().Links[0].Carrier != string(to); <-tick.C {
 		if ctx.Err() != nil {
 			t.Fatalf("the link is never up over %s: %+v", to, m.Stats().Links[0])
@@ -204,7 +195,7 @@ func TestCarrierChooses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			why := ""
-			d := transport.Way{Wish: string(c.wants), Near: stub{c.near}, Far: stub{}, Impossible: func(err error) { why = err.Error() }}
+			d := &transport.Way{Wish: string(c.wants), Near: stub{c.near}, Far: stub{}, Impossible: func(err error) { why = err.Error() }}
 			s, err := d.Dial(t.Context(), "", transport.Identity{Stage: "b"})
 			switch {
 			case c.over != "" && (err != nil || s.(transport.Carrier).Carrier() != c.over):
@@ -217,4 +208,112 @@ func TestCarrierChooses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// gateway is a dialer that is closed until it is opened.
+type gateway struct {
+	transport.Dialer
+	closed atomic.Pointer[error]
+	tried  atomic.Int64
+}
+
+func (g *gateway) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
+	g.tried.Add(1)
+	if err := g.closed.Load(); err != nil {
+		return nil, *err
+	}
+	return g.Dialer.Dial(ctx, addr, peer)
+}
+
+// TestLinkMovesUp: a link that had to go over QUIC goes over to shared memory when that can be had, under load, and
+// one that can't ever have it doesn't ask again.
+func TestLinkMovesUp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	board := ringtest.NewBoard(t)
+	ca, err := identity.NewCA("guest", "p", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := transport.Identity{Namespace: "guest", Pipeline: "p", Stage: "a", Incarnation: 1}, transport.Identity{Namespace: "guest", Pipeline: "p", Stage: "b", Incarnation: 1}
+	farA, farB, nearA, nearB := overQUIC(t, ca, a), overQUIC(t, ca, b), board.Listen(a), board.Listen(b)
+	full, never := error(transport.NotNear{Reason: "the hook has no memory left", Later: true}), error(transport.NotNear{Reason: "another host"})
+	gate, wall := &gateway{Dialer: onBoard{nearA}}, &gateway{Dialer: onBoard{nearA}}
+	gate.closed.Store(&full)
+	wall.closed.Store(&never)
+	moves, stays := newWay(t, pipeline.Auto, gate, farA), newWay(t, pipeline.Auto, wall, farA)
+	sender := meshOf(t, quicmesh.Config{Self: a, Transport: farA, Near: nearA, Out: []quicmesh.OutEdge{
+		{ID: 0, To: "b", Routing: route.Balance, Replicas: 1, Dialer: moves}, {ID: 1, To: "b", Routing: route.Balance, Replicas: 1, Dialer: stays}}})
+	receiver := meshOf(t, quicmesh.Config{Self: b, Transport: farB, Near: nearB, In: []quicmesh.InEdge{
+		{ID: 0, From: "a", Routing: route.Balance, Replicas: 1}, {ID: 1, From: "a", Routing: route.Balance, Replicas: 1}}})
+	receiver.Accept()
+	sender.SetPeers([]quicmesh.Peer{{Stage: "b", Incarnation: 1, Addr: farB.Addr()}})
+	if err := sender.WaitLinks(ctx); err != nil {
+		t.Fatal(err)
+	}
+	over := func(link int) string { return sender.Stats().Links[link].Carrier }
+	if over(0) != "quic: the hook has no memory left" || over(1) != "quic: another host" {
+		t.Fatalf("links over %q and %q", over(0), over(1))
+	}
+	sent := make(chan error, 1)
+	stop := make(chan struct{})
+	go func() {
+		var err error
+		for i := 0; err == nil; i++ {
+			select {
+			case <-stop:
+				sent <- sender.End(ctx)
+				return
+			default:
+			}
+			err = sender.Send(ctx, 0, &quicmesh.Event{Payload: fmt.Append(nil, i)})
+		}
+		sent <- err
+	}()
+	opened, got := false, 0
+	for items := []quicmesh.Item(nil); ; {
+		if items, err = receiver.Receive(ctx, items[:0]); err != nil {
+			t.Fatalf("after %d events over %q: %v", got, over(0), err)
+		}
+		for _, it := range items {
+			switch {
+			case it.Kind == quicmesh.KindEnd && it.Edge == 0:
+				if err := <-sent; err != nil || over(0) != "shm" || over(1) != "quic: another host" || wall.tried.Load() != 1 {
+					t.Errorf("links over %q and %q, the second after %d tries; %v", over(0), over(1), wall.tried.Load(), err)
+				}
+				return
+			case it.Kind != quicmesh.KindEvent:
+				continue
+			case string(it.Frame.Payload) != fmt.Sprint(got):
+				t.Fatalf("event %q came after %d", it.Frame.Payload, got-1)
+			}
+			it.Release()
+			if got++; got == 1000 {
+				gate.closed.Store(nil)
+				moves.Looks.Now() // as when the hook says that it has room
+				opened = true
+			}
+			if opened && over(0) == "shm" {
+				opened = false
+				close(stop)
+			}
+		}
+	}
+}
+
+// TestLinkLooksAgain: without a word of anybody a link tries again by itself, more and more rarely.
+func TestLinkLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := error(transport.NotNear{Reason: "full", Later: true})
+		gate := &gateway{Dialer: stub{}}
+		gate.closed.Store(&full)
+		c := newWay(t, pipeline.Auto, gate, stub{})
+		if _, err := c.Dial(t.Context(), "", transport.Identity{Stage: "b"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if n := gate.tried.Load(); n < 60 || n > 180 {
+			t.Errorf("%d tries in an hour", n)
+		}
+	})
 }

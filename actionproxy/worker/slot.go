@@ -30,6 +30,8 @@ type slot struct {
 	addr       string
 	transport  transport.Transport
 	rings      *shmring.Transport
+	looks      *transport.Looks
+	ways       map[uint16]*transport.Way // by the edges' numbers
 	mesh       *quicmesh.Mesh
 	outlet     *outlet.Outlet
 	desk       *desk // of an ingress; else nil
@@ -126,6 +128,7 @@ func (s *slot) run() *ending {
 	var loops sync.WaitGroup
 	loops.Go(func() { s.logs.sendLoop(background) })
 	loops.Go(func() { s.statsLoop(background) })
+	loops.Go(func() { s.looks.Loop(background) })
 	restore := s.captureOutput()
 	err := s.work()
 	s.runner.close()
@@ -251,6 +254,9 @@ func (s *slot) command(m *control.Message) error {
 		return nil
 	case control.TypeOffer:
 		return s.offered(m)
+	case control.TypeRoom:
+		s.looks.Now()
+		return nil
 	case control.TypeRollback:
 		var c control.Rollback
 		if err := m.Decode(&c); err != nil {

@@ -22,6 +22,9 @@ import (
 // startTimeout bounds how long a pipeline may take to be ready.
 const startTimeout = 5 * time.Minute
 
+// updateTimeout bounds how long a deployment waits for the pipeline's word.
+const updateTimeout = time.Minute
+
 // conduct invokes the pipeline's conductor action and waits for the end of its composition, beyond
 // the minute that a blocking call may take.
 func conduct(ctx context.Context, c *openwhisk.Client, name string, params map[string]any) (json.RawMessage, error) {
@@ -84,7 +87,11 @@ func newDeploy() *cobra.Command {
 Create or update the actions of a pipeline on an OpenWhisk: one per stage in the package
 NAME.stages, the steps of its start in NAME.steps, and the conductor action NAME. A
 function of kind python:3 becomes an action of kind python:3-weft, or, where the cluster has no such kind,
-one with Weft's image for it (--docker of wsk; WEFT_IMAGES names where the images are, weft by default).`,
+one with Weft's image for it (--docker of wsk; WEFT_IMAGES names where the images are, weft by default).
+
+A running pipeline takes over other transports of its edges at once, while events flow, if nothing else of the
+spec has changed: links move, and nothing is lost. Slots whose action has changed get new containers when
+their leases are renewed. All else counts from the next start on.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := readSpec(args[0], true, lease)
@@ -99,19 +106,58 @@ one with Weft's image for it (--docker of wsk; WEFT_IMAGES names where the image
 			if err != nil {
 				return err
 			}
-			if err := d.Deploy(c.Context(), p); err != nil {
+			changed, err := d.Deploy(c.Context(), p)
+			if err != nil {
 				return platformError(err)
 			}
-			done := map[string]string{"namespace": d.Namespace, "pipeline": p.Name, "graph": describe(p)}
-			return output.print(c.OutOrStdout(), done, func(w io.Writer) {
-				fmt.Fprintf(w, "ok: deployed /%s/%s: %s\n", d.Namespace, p.Name, describe(p))
-			})
+			done := deployment{Namespace: d.Namespace, Pipeline: p.Name, Graph: describe(p)}
+			if changed {
+				if done.Update, err = update(c.Context(), client, p.Name); err != nil {
+					return exitWith(exitFailed, fmt.Errorf("deployed /%s/%s, but if it runs, it has not heard of that: %w\n"+
+						"wsk action invoke %s -r -p op update tells it again", d.Namespace, p.Name, err, p.Name))
+				}
+			}
+			return output.print(c.OutOrStdout(), done, done.print)
 		},
 	}
 	cl.flags(c)
 	output.flag(c)
 	c.Flags().DurationVar(&lease, "lease", 0, "how long one activation holds a worker, instead of the spec's")
 	return c
+}
+
+// deployment is what weft deploy has done.
+type deployment struct {
+	Namespace string           `json:"namespace"`
+	Pipeline  string           `json:"pipeline"`
+	Graph     string           `json:"graph"`
+	Update    *control.Updated `json:"update,omitempty"` // of a spec that was changed
+}
+
+func (d deployment) print(w io.Writer) {
+	fmt.Fprintf(w, "ok: deployed /%s/%s: %s\n", d.Namespace, d.Pipeline, d.Graph)
+	u := d.Update
+	if u == nil || !u.Running {
+		return
+	}
+	for _, l := range u.Links {
+		fmt.Fprintf(w, "it runs: links %s → %s go over to transport %s\n", l.From, l.To, l.Transport)
+	}
+	if u.Differs != "" {
+		fmt.Fprintf(w, "it runs: what was deployed counts from its next start on, for %s has changed\n", u.Differs)
+	}
+}
+
+// update tells the pipeline, if it runs, what was deployed.
+func update(ctx context.Context, client *openwhisk.Client, name string) (*control.Updated, error) {
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	result, err := conduct(ctx, client, name, map[string]any{"op": "update"})
+	if err != nil {
+		return nil, err
+	}
+	var u control.Updated
+	return &u, json.Unmarshal(result, &u)
 }
 
 // starter is weft start.

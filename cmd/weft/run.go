@@ -147,7 +147,7 @@ func run(c *cobra.Command, file string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Deploy(ctx, p); err != nil {
+	if _, err := d.Deploy(ctx, p); err != nil {
 		return platformError(err)
 	}
 	if !f.quiet {

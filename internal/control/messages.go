@@ -36,6 +36,7 @@ const (
 	TypeRelease   = "release"   // Release: answer the open /run
 	TypeTerminate = "terminate" // Terminate: stop the worker, answer the open /run
 	TypeOffer     = "offer"     // Offer, with two descriptors: the other end of a ring
+	TypeRoom      = "room"      // no body: there is memory for rings again, after some was refused
 	TypeAstray    = "astray"    // Astray: whoever a Way leads to is not there any more
 
 	// Worker to hook, passed on to the attached client: Transfer.
@@ -154,11 +155,13 @@ type Holders struct {
 }
 
 // Peers replaces what a worker knows of the others. Next, if there is one, becomes valid behind a barrier
-// that carries its version: everybody says that it is prepared for that.
+// that carries its version: everybody says that it is prepared for that. Transports, by the edges' numbers, are
+// what links are to go over from now on.
 type Peers struct {
 	Term uint32 `json:"term"`
 	Holders
-	Next *Holders `json:"next,omitempty"`
+	Next       *Holders             `json:"next,omitempty"`
+	Transports []pipeline.Transport `json:"transports,omitempty"`
 }
 
 // SlotState is a worker's word on itself.
@@ -281,7 +284,7 @@ type Printed struct {
 
 // Step is one component of the conductor action's composition.
 type Step struct {
-	Step       string             `json:"step"` // "start", "await", "report", "stop", "status", "scale", "restart"
+	Step       string             `json:"step"` // "start", "await", "report", "stop", "status", "scale", "restart", "update"
 	Namespace  string             `json:"namespace"`
 	APIKey     string             `json:"apiKey,omitempty"` // with start; never logged
 	Pipeline   *pipeline.Pipeline `json:"pipeline,omitempty"`
@@ -295,6 +298,21 @@ type Step struct {
 // StepReply answers it. Result is what the component's activation returns.
 type StepReply struct {
 	Result json.RawMessage `json:"result"`
+}
+
+// Updated is the result of an update. Differs says what else the deployed spec has otherwise than the one that
+// runs: then nothing of it was taken over, and it counts from the next start on.
+type Updated struct {
+	Running bool    `json:"running"`
+	Links   []Moved `json:"links,omitempty"`
+	Differs string  `json:"differs,omitempty"`
+}
+
+// Moved is an edge whose links go over to another transport.
+type Moved struct {
+	From      string             `json:"from"`
+	To        string             `json:"to"`
+	Transport pipeline.Transport `json:"transport"`
 }
 
 // Enter asks for the way into a pipeline for the events of an activation.

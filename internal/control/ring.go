@@ -12,9 +12,11 @@ type Ring struct {
 	Lane      int    `json:"lane"` // from 0, below the number of edges between the two
 }
 
-// RingReply answers it. With a Reason there is no ring between the two, and no descriptor.
+// RingReply answers it. With a Reason there is no ring between the two, and no descriptor; Later says that
+// there may be one when the hook has memory again, which it tells (TypeRoom).
 type RingReply struct {
 	Reason string `json:"reason,omitempty"`
+	Later  bool   `json:"later,omitempty"`
 }
 
 // Offer brings the other end to whom it leads.

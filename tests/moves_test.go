@@ -1,0 +1,93 @@
+package tests
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weft-stream/weft/internal/control"
+)
+
+// carried is a chain whose first edge says what carries it.
+const carried = `apiVersion: weft/v1
+kind: Pipeline
+metadata: {name: carried}
+spec:
+  vertices:
+    - {name: in, source: {generator: {rate: 2000, count: %d, size: 64}}}
+    - {name: work, function: {source: work.py}%s}
+    - {name: out, sink: {stdout: {}}}
+  edges:
+    - {from: in, to: work, transport: %s}
+    - {from: work, to: out}
+`
+
+// TestLinksMove: a deployment that changes what carries an edge moves the links of the running pipeline, under
+// load, and nothing is lost, repeated or comes out of order. A hook that takes over knows of it, and what else
+// is changed waits for the next start.
+func TestLinksMove(t *testing.T) {
+	const count = 40_000
+	w := flowing(t, fmt.Sprintf(carried, count, "", "auto"))
+	over := func(want string) (st control.PipelineStatus) {
+		t.Helper()
+		w.eventually("links over "+want, func() bool {
+			st, _ = w.status()
+			got := map[string]string{}
+			for _, s := range st.Slots {
+				for _, l := range s.Links {
+					if l.Up {
+						got[s.Slot.Stage] = l.Carrier
+					}
+				}
+			}
+			return got["in"] == want && got["work"] == "shm"
+		})
+		return st
+	}
+	deploy := func(transport string) string {
+		t.Helper()
+		write(t, w.dir, "p.yaml", fmt.Sprintf(carried, count, "", transport))
+		host, key, _ := w.api()
+		d := weftIn(t, w.dir, "deploy", "p.yaml", "--apihost", host, "--auth", key)
+		if code := d.wait(2 * time.Minute); code != 0 {
+			t.Fatalf("weft deploy: exit code %d\n%s", code, d.stderr)
+		}
+		return d.stdout.String()
+	}
+	over("shm")
+	for i, c := range []struct{ transport, carrier string }{{"quic", "quic"}, {"shm", "shm"}, {"quic", "quic"}, {"auto", "shm"}} {
+		if said := deploy(c.transport); !strings.Contains(said, "it runs: links in → work go over to transport "+c.transport) {
+			t.Errorf("weft deploy says %s", said)
+		}
+		over(c.carrier)
+		if i == 0 {
+			kill(t, w.hookPID())
+			w.explained("hook took over", "term 2")
+			over(c.carrier)
+		}
+	}
+	if said := deploy("auto"); strings.Contains(said, "it runs") {
+		t.Errorf("the same again: %s", said)
+	}
+	w.explained("links move", "", "in → work from quic to auto")
+	write(t, w.dir, "p.yaml", fmt.Sprintf(carried, count, ", retries: 3", "quic"))
+	host, key, _ := w.api()
+	d := weftIn(t, w.dir, "deploy", "p.yaml", "--apihost", host, "--auth", key)
+	if code := d.wait(2 * time.Minute); code != 0 || !strings.Contains(d.stdout.String(), "counts from its next start on, for vertex work has changed") {
+		t.Errorf("weft deploy: exit code %d, %s%s", code, d.stdout, d.stderr)
+	}
+	last := over("shm")
+	if code := w.wait(2 * time.Minute); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	w.exactly(count, last)
+	for i, n := range w.numbers {
+		if n != i {
+			t.Fatalf("event %d came after %d", n, i-1)
+		}
+	}
+	if last.Moves > 0 {
+		t.Errorf("%d slots have other containers", last.Moves)
+	}
+}
