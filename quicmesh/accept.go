@@ -56,6 +56,11 @@ func (m *Mesh) linkLoop(stream transport.Stream) {
 	defer close(s.gone)
 	stop := context.AfterFunc(m.ctx, func() { s.end("the slot closes") })
 	defer stop()
+	defer func() {
+		if s.loans != nil {
+			s.loans.Close()
+		}
+	}()
 	in := newReader(stream, readSize, m.maxBody)
 	defer in.close()
 	l, err := m.welcome(s, in)
@@ -102,6 +107,7 @@ func (m *Mesh) welcome(s *session, in *reader) (*inLink, error) {
 	case <-s.done:
 		return nil, errors.New(s.why())
 	}
+	l.borrow(s)
 	return l, l.resume(s)
 }
 

@@ -1,8 +1,10 @@
 package quicmesh
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
@@ -32,6 +34,10 @@ type Config struct {
 	Window int
 	// MaxPayload is the largest payload in bytes that is sent or taken. Default 8 MiB, at most 60 MiB.
 	MaxPayload int
+	// Memory makes files for payloads that receivers on this host read in place, see arena.Config; nil: payloads are
+	// copied. It is called from Alloc. MaxMemory bounds the files' bytes; default 256 MiB.
+	Memory    func(ctx context.Context, size int) (*os.File, error)
+	MaxMemory int
 	// Now is the clock of latencies. Default time.Now.
 	Now func() time.Time
 	// Log takes what happened to links: a short name and pairs of key and value. Optional; it is
@@ -84,6 +90,7 @@ func (p Peer) Slot() Slot { return Slot{p.Stage, p.Index} }
 const (
 	defaultWindow     = 1 << 20
 	defaultMaxPayload = 8 << 20
+	defaultMaxMemory  = 256 << 20
 	limitMaxPayload   = 60 << 20
 	// headRoom is what id, key and headers may add to a frame beside the payload, in bytes.
 	headRoom = 256 << 10
@@ -96,6 +103,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxPayload == 0 {
 		c.MaxPayload = defaultMaxPayload
+	}
+	if c.MaxMemory == 0 {
+		c.MaxMemory = defaultMaxMemory
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -17,7 +17,7 @@
 //	                     └──── pause, 5–250 ms ─┴─────────────────────┘
 //
 //	Hello    {"version":1,"edge":3,"from":{"stage":"split","index":0,"incarnation":7},"to":{…}}
-//	Welcome  {"window":1048576,"credit":1050000}, seq: the highest number received
+//	Welcome  {"window":1048576,"credit":1050000,"borrows":true,"held":[40,41]}, seq: the highest number received
 //	Bye      a reason, text
 //
 // Welcome tells what the receiver has, so that a link that comes up again resumes: the sender resends
@@ -51,6 +51,14 @@
 // reader's buffer until its Release, and only a frame that a buffer's end has cut is copied. Nothing is
 // allocated per event.
 //
+// # Payloads in place
+//
+// Alloc gives memory that receivers on the same host read where it was written (arena; FRAME.md, References). The log
+// keeps the frame without its payload and holds that; only when the frame is written it is decided whether it brings
+// the payload or refers to it, so that a link that moves to another carrier resends either. The receiver's Item has
+// the sender's bytes, and its Release lets them go; a receiver of a new incarnation has let go of all. What isn't in
+// such memory, is smaller than referFrom, or has no place in it any more is copied.
+//
 // # Goroutines
 //
 //	goroutine        number           ends with             does
@@ -64,5 +72,5 @@
 // Close waits for all of them: a session writes its goodbye first, for a second at most.
 //
 // Locks, in the order in which they may be taken: Mesh.mu, inbox.mu, input.mu, outEdge.mu, inLink.mu,
-// Mesh.links.mu.
+// Mesh.links.mu; an arena's come last.
 package quicmesh

@@ -32,6 +32,10 @@ type hail struct {
 	Window   uint64 `json:"window"`
 	Credit   uint64 `json:"credit"`
 	Received uint64 `json:"-"`
+	// Borrows: memory can be lent over this stream. Held are the events up to Received whose payloads it still reads
+	// where the sender has written them: all others are released.
+	Borrows bool     `json:"borrows,omitempty"`
+	Held    []uint64 `json:"held,omitempty"`
 }
 
 // parseHello reads the first frame of a dialler.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/frame"
 )
 
@@ -183,6 +184,7 @@ func FuzzSender(f *testing.F) {
 	for _, seed := range []frame.Frame{
 		event(1, "x"), event(2, "x"), {Header: frame.Header{Type: frame.End, Seq: 1, Attempt: 9}},
 		{Header: frame.Header{Type: frame.Barrier, Seq: 1, Attempt: 1}, Payload: make([]byte, 8)},
+		referring(1, arena.Reference{Length: 100}),
 	} {
 		f.Add(seed.Append(nil))
 	}

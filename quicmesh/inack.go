@@ -41,5 +41,5 @@ func (l *inLink) tell(b []byte) []byte {
 		f := frame.Frame{Header: frame.Header{Type: frame.Credit, Edge: l.edge, Seq: l.flow.Tell()}}
 		b = f.Append(b)
 	}
-	return b
+	return l.borrowed.tell(l.edge, b)
 }

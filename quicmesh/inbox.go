@@ -107,6 +107,9 @@ func (b *inbox) take(l *inLink, it *Item) (err error) {
 		}
 		l.stats.events++
 		l.stats.bytes += uint64(it.size)
+		if it.loan != nil {
+			l.stats.referred++
+		}
 		b.put(*it)
 	case KindBarrier:
 		b.done, err = b.aligner.Barrier(l.number, barrier.Mark{Number: it.Barrier, Version: it.Version}, b.done[:0])

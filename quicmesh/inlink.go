@@ -41,6 +41,7 @@ type inLink struct {
 	received uint64 // what the filter has received and the inbox has
 	acked    uint64 // what the sender was told of that
 	armed    bool   // timer is running
+	borrowed borrowed
 }
 
 func newInLink(m *Mesh, in *input, edge uint16, incarnation uint64) *inLink {
@@ -82,7 +83,7 @@ func (l *inLink) resume(s *session) error {
 		return fmt.Errorf("this incarnation has broken the rules before: %w", l.broken)
 	}
 	l.acked = l.received
-	w := hail{Window: l.flow.Window(), Credit: l.flow.Tell(), Received: l.received}
+	w := hail{Window: l.flow.Window(), Credit: l.flow.Tell(), Received: l.received, Borrows: s.loans != nil, Held: l.borrowed.resume()}
 	l.mu.Unlock()
 	b, err := appendWelcome(w, l.edge)
 	if err != nil {
@@ -100,8 +101,14 @@ func (l *inLink) count() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.batch {
-		if size := l.batch[i].size; size > 0 {
-			if err := l.flow.Take(size); err != nil {
+		it := &l.batch[i]
+		if it.size > 0 {
+			if err := l.flow.Take(it.size); err != nil {
+				return err
+			}
+		}
+		if it.loan != nil {
+			if err := l.borrowed.hold(it.Frame.Seq); err != nil {
 				return err
 			}
 		}
@@ -121,11 +128,14 @@ func (l *inLink) arrived() {
 	}
 }
 
-// released returns the credit of an event.
-func (l *inLink) released(size int) {
+// released returns the credit of an event, and its payload if that was read in place.
+func (l *inLink) released(it *Item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flow.Release(size)
+	l.flow.Release(it.size)
+	if it.loan != nil {
+		l.borrowed.release(it.Frame.Seq)
+	}
 	if l.flow.Due() {
 		signal(l.wake)
 	} else {

@@ -42,6 +42,9 @@ func (l *inLink) cut(s *session, in *reader) error {
 		if ok, failure = in.next(&it.Frame); ok {
 			verdict, failure = l.judge(it)
 		}
+		if failure == nil && verdict == replay.New && it.Frame.Flags&frame.Refers != 0 && it.Kind == KindEvent {
+			failure = s.resolve(it, l.mesh.cfg.MaxPayload)
+		}
 		switch {
 		case !ok || failure != nil:
 			l.batch = l.batch[:len(l.batch)-1]
@@ -55,9 +58,11 @@ func (l *inLink) cut(s *session, in *reader) error {
 	}
 	// A sender's attempts only grow, so that the last one's coming makes older items of the batch void.
 	if n := len(l.batch); n > 0 && !l.mesh.inbox.await(s, l.batch[n-1].Attempt) {
+		unread(l.batch)
 		return nil // none of it was taken: it will be sent again
 	}
 	if err := l.count(); err != nil {
+		unread(l.batch)
 		return err // nothing of a batch that is beyond the window is taken
 	}
 	if events > 0 {

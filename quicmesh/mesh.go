@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/frame"
 )
 
@@ -30,7 +31,8 @@ const closeGrace = time.Second
 // belongs to one goroutine.
 type Mesh struct {
 	cfg     Config
-	maxBody int // bytes of a frame after its header
+	maxBody int          // bytes of a frame after its header
+	arena   *arena.Arena // nil: payloads are copied
 
 	ctx    context.Context // of all goroutines; nil before Open
 	cancel context.CancelFunc
@@ -76,6 +78,9 @@ func New(c Config) (*Mesh, error) {
 		counts:   map[string]int{},
 		accepted: make(chan struct{}),
 		known:    map[Slot]uint64{},
+	}
+	if c.Memory != nil {
+		m.arena = arena.New(arena.Config{Make: c.Memory, Most: c.MaxMemory, Grown: m.lendAll})
 	}
 	m.attempt.Store(uint64(c.Attempt))
 	m.joins.Store(c.Joins)
@@ -153,6 +158,9 @@ func (m *Mesh) Close() error {
 	m.loops.Wait()
 	for _, e := range m.out {
 		e.forget()
+	}
+	if m.arena != nil {
+		m.arena.Close()
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/replay"
 	"github.com/weft-stream/weft/quicmesh/route"
 	"github.com/weft-stream/weft/quicmesh/transport"
 )
@@ -57,8 +58,8 @@ func newOutEdge(m *Mesh, c OutEdge) *outEdge {
 	return e
 }
 
-// send waits for credit and puts f on the link or links that the routing chooses.
-func (e *outEdge) send(ctx context.Context, f *frame.Frame) error {
+// send waits for credit and puts f on the link or links that the routing chooses. Its payload may lie in memory.
+func (e *outEdge) send(ctx context.Context, f *frame.Frame, memory replay.Memory) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	size := f.Size()
@@ -70,12 +71,12 @@ func (e *outEdge) send(ctx context.Context, f *frame.Frame) error {
 		if e.routing == route.Broadcast {
 			if short = e.withoutCredit(size); short == nil {
 				for _, l := range e.now.to {
-					l.push(f)
+					l.push(f, memory)
 				}
 				return nil
 			}
 		} else if l := e.choose(f.KeyHash, size); l != nil && l.fits(size) && !e.waits(f.KeyHash) {
-			l.push(f)
+			l.push(f, memory)
 			return nil
 		} else {
 			short = l
@@ -146,7 +147,7 @@ func (e *outEdge) sendControl(ctx context.Context, f *frame.Frame, version uint6
 		}
 		if !anyFull(to) {
 			for _, l := range to {
-				l.push(f)
+				l.push(f, nil)
 			}
 			break
 		}
@@ -290,7 +291,7 @@ func (e *outEdge) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, l := range e.links {
-		l.log.Reset()
+		l.forget()
 	}
 }
 

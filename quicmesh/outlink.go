@@ -3,10 +3,12 @@ package quicmesh
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/weft-stream/weft/quicmesh/flow"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/replay"
+	"github.com/weft-stream/weft/quicmesh/transport"
 )
 
 // maxStamped is how many frames share one reading of the clock.
@@ -34,12 +36,15 @@ type outLink struct {
 	stamped int      // frames with that stamp
 	blocked blocked
 	stats   outStats
+
+	referred []referred
+	scratch  []byte // the writer's: a frame that refers to its payload
 }
 
 // outStats are a link's counters, from its begin.
 type outStats struct {
 	events, bytes, resent uint64
-	sessions              uint64
+	referred, sessions    uint64
 	reason                string // why it went down last, or is not up
 }
 
@@ -60,8 +65,8 @@ func (l *outLink) fits(size int) bool {
 	return l.flow.Fits(size) && (kept <= controlRoom || kept+size <= l.edge.mesh.cfg.Window+controlRoom)
 }
 
-// push numbers f, keeps it and has it written. The caller holds edge.mu and has looked for credit.
-func (l *outLink) push(f *frame.Frame) {
+// push numbers f, keeps it and has it written; its payload stays where it is if that is in memory. The caller holds edge.mu and has looked for credit.
+func (l *outLink) push(f *frame.Frame, memory replay.Memory) {
 	// One stamp for what is gathered behind one write; it is the first one's, so that latency is never
 	// understated, and not by much overstated where a busy writer never comes to an end.
 	if l.session == nil || !l.log.Unsent() || l.stamped == maxStamped {
@@ -69,7 +74,7 @@ func (l *outLink) push(f *frame.Frame) {
 	}
 	f.Sent = l.stamp
 	l.stamped++
-	size := l.log.Append(f)
+	size := l.log.Append(f, memory)
 	if f.Type == frame.Data {
 		l.flow.Take(size)
 		l.stats.events++
@@ -99,7 +104,7 @@ func (l *outLink) retire() {
 	if l.leave != nil {
 		l.leave()
 	}
-	l.log.Reset()
+	l.forget()
 	l.edge.countLinks(-1)
 }
 
@@ -112,7 +117,7 @@ func (l *outLink) setPeer(p Peer) {
 		p = Peer{Incarnation: l.peer.Incarnation} // comes back, perhaps, and resumes
 	}
 	if p.Incarnation > l.peer.Incarnation {
-		l.log.Reset()
+		l.forget()
 		l.flow, l.control = flow.Sender{}, controlSeqs{}
 	}
 	l.peer = p
@@ -140,6 +145,10 @@ func (l *outLink) begin(s *session, peer Peer, hail hail) error {
 		return fmt.Errorf("link to %v: resume after %d: %w", peer.Slot(), hail.Received, err)
 	}
 	l.control.drop(hail.Received)
+	l.settle(func(seq uint64) bool { return seq <= hail.Received && slices.Contains(hail.Held, seq) })
+	if lender, ok := s.stream.(transport.Lender); ok && hail.Borrows {
+		s.lender = lender
+	}
 	l.stats.resent += again
 	l.stats.sessions++
 	l.stats.reason = ""
@@ -163,5 +172,5 @@ func (l *outLink) detach(s *session) {
 // pushEnd tells a link that was made after the end that there is nothing to come. The caller holds
 // edge.mu.
 func (l *outLink) pushEnd() {
-	l.push(&frame.Frame{Header: frame.Header{Type: frame.End, Edge: l.edge.id, Attempt: l.edge.ended}})
+	l.push(&frame.Frame{Header: frame.Header{Type: frame.End, Edge: l.edge.id, Attempt: l.edge.ended}}, nil)
 }

@@ -3,15 +3,16 @@ package quicmesh
 import (
 	"fmt"
 
-	"github.com/weft-stream/weft/quicmesh/buf"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/replay"
 )
 
 // writeLoop writes what is in the log, as much as there is with each write, until the session ends.
 func (l *outLink) writeLoop(s *session) {
 	for {
-		b, bytes := l.next(s)
-		if b == nil {
+		l.lend(s)
+		b, ok := l.next(s)
+		if !ok {
 			select {
 			case <-l.wake:
 			case <-s.done:
@@ -19,7 +20,10 @@ func (l *outLink) writeLoop(s *session) {
 			}
 			continue
 		}
-		_, err := s.stream.Write(bytes)
+		_, err := s.stream.Write(b.Bytes)
+		if err == nil && len(b.Payload) > 0 {
+			_, err = s.stream.Write(b.Payload)
+		}
 		b.Release()
 		if err != nil {
 			s.endUnwritable(err)
@@ -28,20 +32,23 @@ func (l *outLink) writeLoop(s *session) {
 	}
 }
 
-// next is what the session s writes next; nil when it has to wait for wake or its end.
-func (l *outLink) next(s *session) (*buf.Buf, []byte) {
+// next is what the session s writes next; false when it has to wait for wake or its end.
+func (l *outLink) next(s *session) (b replay.Batch, ok bool) {
 	e := l.edge
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l.session != s || s.ended() {
-		return nil, nil
+		return b, false
 	}
-	b, bytes := l.log.Next()
-	l.asleep, l.writing = b == nil, b != nil
-	if b == nil {
+	b, ok = l.log.Next()
+	l.asleep, l.writing = !ok, ok
+	switch {
+	case !ok:
 		e.wake() // for Flush
+	case b.Memory != nil:
+		l.refer(s, &b)
 	}
-	return b, bytes
+	return b, ok
 }
 
 // readLoop takes acknowledgements and credit, until the session ends.
@@ -66,7 +73,7 @@ func (l *outLink) readLoop(s *session, in *reader) {
 func (l *outLink) take(s *session, f *frame.Frame) error {
 	e := l.edge
 	switch f.Type {
-	case frame.Ack, frame.Credit:
+	case frame.Ack, frame.Credit, frame.Mapped, frame.Release:
 	case frame.Bye:
 		return errBye(append([]byte(nil), f.Payload...))
 	default:
@@ -77,7 +84,10 @@ func (l *outLink) take(s *session, f *frame.Frame) error {
 	if l.session != s {
 		return nil
 	}
-	if f.Type == frame.Credit {
+	switch f.Type {
+	case frame.Mapped, frame.Release:
+		return l.taken(s, f)
+	case frame.Credit:
 		if err := l.flow.Grant(f.Seq); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package quicmesh
 import (
 	"context"
 
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/buf"
 	"github.com/weft-stream/weft/quicmesh/frame"
 )
@@ -23,14 +24,15 @@ type Item struct {
 	Kind    Kind
 	Edge    uint16        // of an event
 	From    Slot          // of an event
-	Frame   frame.Frame   // the event; its slices are valid until Release
+	Frame   frame.Frame   // the event; its slices are valid until Release, and only to be read
 	Barrier uint64        // number of a barrier
 	Version uint64        // of a barrier: the assignment that is valid behind it; 0: the one before it
 	Attempt frame.Attempt // of all kinds; of a rollback the new one
 
 	link *inLink
 	buf  *buf.Buf
-	size int // bytes of credit
+	loan *arena.Loan // that the payload lies in; nil: it is in buf
+	size int         // bytes of credit
 }
 
 // Release says that an event is consumed: its credit returns to the sender, its slices are void. On
@@ -39,9 +41,12 @@ func (it *Item) Release() {
 	if it.buf == nil {
 		return
 	}
-	it.link.released(it.size)
+	it.link.released(it)
 	it.buf.Release()
-	it.buf, it.Frame = nil, frame.Frame{}
+	if it.loan != nil {
+		it.loan.Release()
+	}
+	it.buf, it.loan, it.Frame = nil, nil, frame.Frame{}
 }
 
 // Receive waits for at least one item and returns what there is, in order, up to the capacity of

@@ -6,10 +6,11 @@ import (
 	"math"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/replay"
 	"github.com/weft-stream/weft/quicmesh/route"
 )
 
-// Event is what Send takes. Its slices are copied.
+// Event is what Send takes. Its slices are copied, but for a payload that lies in a region of Alloc's.
 type Event struct {
 	ID, Key   []byte // at most 64 KiB each
 	HasKey    bool   // without a key, a key edge takes group 0
@@ -49,7 +50,12 @@ func (m *Mesh) Send(ctx context.Context, edge uint16, ev *Event) error {
 	if ev.HasKey {
 		f.KeyHash = route.KeyHash(ev.Key, m.cfg.Seed)
 	}
-	if err := e.send(ctx, &f); err != nil {
+	var memory replay.Memory
+	if region := m.find(ev.Payload); region != nil {
+		defer region.Release()
+		memory = region
+	}
+	if err := e.send(ctx, &f, memory); err != nil {
 		return fmt.Errorf("send on edge %d: %w", edge, err)
 	}
 	return nil

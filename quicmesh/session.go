@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/transport"
 )
@@ -17,8 +18,12 @@ const goodbyeWait = 100 * time.Millisecond
 // end it; the writer then says goodbye and closes the stream, which ends the reader.
 type session struct {
 	stream transport.Stream
-	done   chan struct{} // closed by end
-	gone   chan struct{} // closed when reader and writer are gone; used by receivers
+	done   chan struct{}        // closed by end
+	loans  *arena.Loans         // what the peer has lent, of a receiver; nil: it can't
+	lender transport.Lender     // of a sender's writer; nil: nothing is lent
+	lent   int                  // files, of a sender; belongs to edge.mu, as mapped does
+	mapped [arena.MaxFiles]bool // … that the peer can read
+	gone   chan struct{}        // closed when reader and writer are gone; used by receivers
 
 	once   sync.Once
 	reason goodbye     // written before done is closed

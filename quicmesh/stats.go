@@ -23,9 +23,10 @@ type LinkStats struct {
 	Up          bool   `json:"up"`
 	Reason      string `json:"reason,omitempty"` // why it is not, as far as known
 
-	Events   uint64 `json:"events"`   // sent, or received; resent ones count once
-	Bytes    uint64 `json:"bytes"`    // of these, with headers
-	InFlight uint64 `json:"inFlight"` // bytes not known to be released by the receiver
+	Events   uint64 `json:"events"`             // sent, or received; resent ones count once
+	Bytes    uint64 `json:"bytes"`              // of these, with headers
+	InFlight uint64 `json:"inFlight"`           // bytes not known to be released by the receiver
+	Referred uint64 `json:"referred,omitempty"` // events whose payload the receiver reads where the sender wrote it
 
 	// Senders only. Carrier is what the link goes over while it is up; see transport.Carrier.
 	Carrier  string        `json:"carrier,omitempty"`
@@ -44,8 +45,8 @@ type LinkStats struct {
 
 // inStats are a receiving link's counters.
 type inStats struct {
-	events, bytes, duplicates, stale uint64
-	hops                             Histogram
+	events, bytes, duplicates, stale, referred uint64
+	hops                                       Histogram
 }
 
 // Stats of all links now.
@@ -93,6 +94,7 @@ func (e *outEdge) appendStats(links []LinkStats) []LinkStats {
 			Events:      l.stats.events,
 			Bytes:       l.stats.bytes,
 			InFlight:    l.flow.InFlight(),
+			Referred:    l.stats.referred,
 			Kept:        uint64(l.log.Kept()),
 			Resent:      l.stats.resent,
 			Sessions:    l.stats.sessions,
@@ -122,7 +124,7 @@ func (m *Mesh) inputStats(key inputKey, in *input) LinkStats {
 	}
 	m.inbox.mu.Lock()
 	s.Events, s.Bytes, s.Duplicates, s.Stale = l.stats.events, l.stats.bytes, l.stats.duplicates, l.stats.stale
-	s.Hops = l.stats.hops
+	s.Hops, s.Referred = l.stats.hops, l.stats.referred
 	m.inbox.mu.Unlock()
 	l.mu.Lock()
 	s.Incarnation, s.Up, s.InFlight = l.incarnation, l.up, l.flow.InFlight()

@@ -37,7 +37,7 @@ var may = map[string][]string{
 	"quicmesh/transport/shmring":       {"quicmesh/transport", "internal/shm"},
 	"quicmesh/transport/transporttest": {"quicmesh/transport"},
 	"quicmesh/outlet":                  {"quicmesh", "quicmesh/frame"},
-	"quicmesh":                         {"quicmesh/frame", "quicmesh/buf", "quicmesh/flow", "quicmesh/replay", "quicmesh/barrier", "quicmesh/route", "quicmesh/transport"},
+	"quicmesh":                         {"quicmesh/frame", "quicmesh/buf", "quicmesh/flow", "quicmesh/replay", "quicmesh/barrier", "quicmesh/route", "quicmesh/transport", "quicmesh/arena"},
 	"internal/control":                 {"pipeline", "quicmesh/frame", "internal/shm", "internal/wire"},
 	"internal/wire":                    {"internal/shm"},
 	"internal/shm":                     {},

@@ -108,6 +108,7 @@ func NewReader(c *net.UnixConn) *Reader {
 // Read is io.Reader's. More than MaxFiles descriptors that nobody has taken are an error.
 func (r *Reader) Read(b []byte) (int, error) {
 	n, oobn, flags, _, err := r.conn.ReadMsgUnix(b, r.oob)
+	n = max(n, 0) // -1 with some errors
 	if oobn > 0 {
 		if err := r.keep(r.oob[:oobn]); err != nil {
 			return n, err
@@ -151,6 +152,16 @@ func (r *Reader) Take(n int) ([]*os.File, error) {
 	out := r.files
 	r.files = nil
 	return out, nil
+}
+
+// Next gives the oldest descriptor that has come, which is the caller's from now on.
+func (r *Reader) Next() (*os.File, error) {
+	if len(r.files) == 0 {
+		return nil, fmt.Errorf("%w: none has come", ErrFiles)
+	}
+	f := r.files[0]
+	r.files = append(r.files[:0], r.files[1:]...)
+	return f, nil
 }
 
 // Close closes the descriptors that nobody has taken, not the connection.

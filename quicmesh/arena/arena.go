@@ -54,9 +54,10 @@ type Arena struct {
 	making sync.Mutex // one call of Make at a time; before mu
 
 	mu     sync.Mutex
-	files  []*File // only grows
-	made   int     // bytes of all
-	live   int     // regions
+	files  []*File      // only grows
+	count  atomic.Int32 // of them
+	made   int          // bytes of all
+	live   int          // regions
 	spare  []*Region
 	after  time.Time // Make is not called before
 	closed bool
@@ -172,6 +173,7 @@ func (a *Arena) grow(ctx context.Context, n int) error {
 		return errors.Join(ErrFull, f.Close(), memory.Close())
 	}
 	a.files = append(a.files, &File{Number: uint32(count), File: f, memory: memory})
+	a.count.Add(1)
 	a.made += size
 	return nil
 }
@@ -238,6 +240,9 @@ func (a *Arena) Files() []*File {
 	defer a.mu.Unlock()
 	return a.files[:len(a.files):len(a.files)]
 }
+
+// Count is how many files there are.
+func (a *Arena) Count() int { return int(a.count.Load()) }
 
 // Use is what an arena holds.
 type Use struct {

@@ -170,8 +170,8 @@ func lend(t testing.TB, a *arena.Arena) *arena.Loans {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := loans.Take(f.Number, again); err != nil {
-			t.Fatal(err)
+		if ok, err := loans.Take(f.Number, again); !ok || err != nil {
+			t.Fatal(ok, err)
 		}
 	}
 	return loans
@@ -233,16 +233,16 @@ func TestLoansTakeInOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := loans.Take(number, f); (err == nil) != (i == 1) {
-			t.Errorf("file %d as number %d: %v", i, number, err)
+		if ok, err := loans.Take(number, f); ok != (i == 1) || errors.Is(err, arena.ErrLoan) == ok {
+			t.Errorf("file %d as number %d: %v, %v", i, number, ok, err)
 		}
 	}
 	ring, err := shm.Create("ring", 4096)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := loans.Take(1, ring); !errors.Is(err, shm.ErrFile) {
-		t.Errorf("memory that others may write: %v", err)
+	if ok, err := loans.Take(1, ring); ok || !errors.Is(err, arena.ErrLoan) {
+		t.Errorf("memory that others may write: %v, %v", ok, err)
 	}
 }
 

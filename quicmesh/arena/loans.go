@@ -18,6 +18,9 @@ type Loans struct {
 	over  bool
 }
 
+// ErrLoan: what was lent is not what may be lent, or not in order.
+var ErrLoan = errors.New("arena: lent against the rules")
+
 // Loan is a file that was lent, mapped as long as anybody holds it.
 type Loan struct {
 	of     *Loans
@@ -25,27 +28,31 @@ type Loan struct {
 	refs   int // belongs to of.mu
 }
 
-// Take maps the file that the peer lends under a number, and closes it. The numbers come in order, from 0.
-func (l *Loans) Take(number uint32, f *os.File) error {
+// Take maps the file that the peer lends under a number, and closes it. The numbers come in order, from 0. Where the
+// system has no room for it, it is not mapped and nothing may refer to it.
+func (l *Loans) Take(number uint32, f *os.File) (mapped bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over || int(number) != l.known || l.known == MaxFiles {
-		return errors.Join(fmt.Errorf("arena: file %d was lent after %d", number, l.known), f.Close())
+		return false, errors.Join(fmt.Errorf("%w: file %d after %d", ErrLoan, number, l.known), f.Close())
 	}
 	memory, err := shm.MapLent(f, MaxSize)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("arena: file %d was lent: %w", number, err)
+	_ = f.Close() // nothing was written to it
+	if errors.Is(err, shm.ErrFile) {
+		return false, fmt.Errorf("%w: file %d: %w", ErrLoan, number, err)
 	}
-	l.files[number] = &Loan{of: l, memory: memory, refs: 1}
+	if err == nil {
+		l.files[number] = &Loan{of: l, memory: memory, refs: 1}
+	}
 	l.known++
-	return nil
+	return err == nil, nil
 }
 
 // Resolve gives the bytes that a reference leads to, and the loan that they are in, which the caller releases.
 func (l *Loans) Resolve(x Reference) ([]byte, *Loan, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over || int64(x.File) >= int64(l.known) {
+	if l.over || int64(x.File) >= int64(l.known) || l.files[x.File] == nil {
 		return nil, nil, fmt.Errorf("%w: to file %d of %d", ErrReference, x.File, l.known)
 	}
 	loan := l.files[x.File]
@@ -66,7 +73,9 @@ func (l *Loans) Close() {
 	}
 	l.over = true
 	for _, loan := range l.files[:l.known] {
-		loan.drop()
+		if loan != nil {
+			loan.drop()
+		}
 	}
 }
 

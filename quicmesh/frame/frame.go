@@ -39,7 +39,7 @@ const AllEdges = 0xFFFF
 // Type tells what a frame is.
 type Type uint8
 
-// The types. Those up to Bye travel on links; those from Start on between a function and its proxy,
+// The types. Those up to Release travel on links; those from Start on between a function and its proxy,
 // which also use Data, Error and End.
 const (
 	Data    Type = 1  // an event
@@ -50,6 +50,8 @@ const (
 	Hello   Type = 6  // first frame of a dialler; payload: JSON
 	Welcome Type = 7  // its answer; seq: the highest sequence number received; payload: JSON
 	Bye     Type = 8  // refusal or orderly close; payload: a reason, text
+	Mapped  Type = 9  // seq: number of a file of lent memory that can be referred to from now on
+	Release Type = 10 // payload: sequence numbers of events whose payloads were read, 8 bytes each
 	Start   Type = 16 // proxy to function: what it is part of; payload: JSON
 	Ready   Type = 17 // function to proxy: initialised
 	Done    Type = 18 // function to proxy: the event with this ordinal is finished, its outputs precede
@@ -62,6 +64,8 @@ const (
 	Cumulative uint8 = 1 << 0
 	// Bypass on Data, on links: no function sees this event, each stage passes it on.
 	Bypass uint8 = 1 << 1
+	// Refers on Data, on links: the payload says where the event's own lies, in memory that its sender has lent.
+	Refers uint8 = 1 << 2
 )
 
 // Attempt is a rollback's number (term, n), packed as term<<32 | n. A higher attempt is a later one.
@@ -177,7 +181,19 @@ func (f *Frame) Check() error {
 }
 
 // Append encodes f, which Check accepts, at the end of b. The lengths come from the slices, not from the header's fields.
-func (f *Frame) Append(b []byte) []byte {
+func (f *Frame) Append(b []byte) []byte { return append(f.AppendHead(b), f.Payload...) }
+
+// AppendReferring encodes the Data frame that AppendHead has encoded as head, with a reference for its payload.
+func AppendReferring(b, head, reference []byte) []byte {
+	at := len(b)
+	b = append(append(b, head...), reference...)
+	b[at+1] |= Refers
+	binary.LittleEndian.PutUint32(b[at+4:], uint32(len(b)-at-HeaderSize))
+	return b
+}
+
+// AppendHead is Append without the payload, which is to follow.
+func (f *Frame) AppendHead(b []byte) []byte {
 	le := binary.LittleEndian
 	b = append(b, byte(f.Type), f.Flags)
 	b = le.AppendUint16(b, f.Edge)
@@ -192,6 +208,5 @@ func (f *Frame) Append(b []byte) []byte {
 	b = le.AppendUint32(b, uint32(len(f.Headers)))
 	b = append(b, f.ID...)
 	b = append(b, f.Key...)
-	b = append(b, f.Headers...)
-	return append(b, f.Payload...)
+	return append(b, f.Headers...)
 }

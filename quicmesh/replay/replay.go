@@ -17,8 +17,32 @@ var ErrAck = errors.New("replay: acknowledges what was not sent, or resumes befo
 // what one write takes at most, unless a frame is larger.
 const chunkSize = 64 << 10
 
+// Memory is what a payload lies in that the log does not copy. It holds it from Append until the frame is dropped.
+type Memory interface {
+	Retain()
+	Release()
+}
+
+// Batch is what Next gives: whole frames, the last one's payload apart when it lies elsewhere.
+type Batch struct {
+	Bytes   []byte
+	Payload []byte // to be written behind Bytes
+	Memory  Memory // that Payload lies in; nil when it is among Bytes
+	Last    uint64 // number of the last frame
+	buf     *buf.Buf
+}
+
+// Release ends the use of the slices.
+func (b *Batch) Release() {
+	b.buf.Release()
+	if b.Memory != nil {
+		b.Memory.Release()
+	}
+	*b = Batch{}
+}
+
 // Log keeps a link's frames, encoded, in the buffers they are written from: a frame is copied once,
-// when it is appended. The zero value is an empty log. How many bytes it may keep is the caller's to
+// when it is appended, its payload not even then when it lies in a Memory. The zero value is an empty log. How many bytes it may keep is the caller's to
 // decide (credit bounds it); it holds at most twice as much memory, and one chunk.
 type Log struct {
 	chunks []chunk // oldest first; only the last grows
@@ -31,45 +55,70 @@ type Log struct {
 	at, offset int // where Next goes on: chunk, byte in it
 }
 
-// chunk is one buffer of whole frames.
+// chunk is one buffer of whole frames; or of a single one, whose payload lies elsewhere.
 type chunk struct {
-	buf  *buf.Buf
-	last uint64 // number of its last frame
+	buf     *buf.Buf
+	last    uint64 // number of its last frame
+	payload []byte
+	memory  Memory
 }
 
-// Append numbers f, encodes it and keeps it. It returns the frame's size.
-func (l *Log) Append(f *frame.Frame) int {
+func (c *chunk) release() {
+	c.buf.Release()
+	if c.memory != nil {
+		c.memory.Release()
+	}
+}
+
+// Append numbers f, encodes it and keeps it. Its payload is not copied when it lies in memory, and must not change
+// then; nil: it is. Append returns the frame's size, with the payload.
+func (l *Log) Append(f *frame.Frame, memory Memory) int {
 	size := f.Size()
+	room := size
+	if memory != nil {
+		room -= len(f.Payload)
+	}
 	tail := len(l.chunks) - 1
-	if tail < 0 || cap(l.chunks[tail].buf.B)-len(l.chunks[tail].buf.B) < size {
-		l.chunks = append(l.chunks, chunk{buf: buf.Get(max(size, chunkSize))})
+	if memory != nil || tail < 0 || l.chunks[tail].memory != nil || cap(l.chunks[tail].buf.B)-len(l.chunks[tail].buf.B) < room {
+		least := chunkSize
+		if memory != nil {
+			memory.Retain()
+			least = 0
+		}
+		l.chunks = append(l.chunks, chunk{buf: buf.Get(max(room, least)), memory: memory})
 		tail++
 	}
 	c := &l.chunks[tail]
 	l.last++
 	f.Seq, c.last = l.last, l.last
-	c.buf.B = f.Append(c.buf.B)
+	if memory == nil {
+		c.buf.B = f.Append(c.buf.B)
+	} else {
+		c.buf.B, c.payload = f.AppendHead(c.buf.B), f.Payload
+	}
 	l.kept += size
 	return size
 }
 
-// Next gives the bytes to write next, whole frames, and the buffer they are in, which the caller
-// releases after writing; nil when everything has been given out.
-func (l *Log) Next() (*buf.Buf, []byte) {
+// Next gives what to write next, which the caller releases after writing; false when everything has been given out.
+func (l *Log) Next() (Batch, bool) {
 	for l.at < len(l.chunks) {
 		c := &l.chunks[l.at]
 		if l.offset < len(c.buf.B) {
-			b := c.buf.B[l.offset:]
+			b := Batch{Bytes: c.buf.B[l.offset:], Payload: c.payload, Memory: c.memory, Last: c.last, buf: c.buf}
 			l.offset, l.handed = len(c.buf.B), c.last
 			c.buf.Retain(1)
-			return c.buf, b
+			if c.memory != nil {
+				c.memory.Retain()
+			}
+			return b, true
 		}
 		if l.at == len(l.chunks)-1 {
 			break
 		}
 		l.at, l.offset = l.at+1, 0
 	}
-	return nil, nil
+	return Batch{}, false
 }
 
 // Ack drops the frames up to seq.
@@ -101,11 +150,11 @@ func (l *Log) drop(seq uint64) {
 		}
 		first := l.chunks[0].buf.B
 		size := frame.HeaderSize + int(binary.LittleEndian.Uint32(first[l.head+4:]))
-		l.head += size
+		l.head += size - len(l.chunks[0].payload)
 		l.kept -= size
 		l.acked++
 	}
-	if len(l.chunks) > 1 && l.head == len(l.chunks[0].buf.B) {
+	if len(l.chunks) > 0 && l.head == len(l.chunks[0].buf.B) && (len(l.chunks) > 1 || l.chunks[0].memory != nil) {
 		l.pop()
 	}
 	// Nothing kept and nobody writing: begin the buffer again, it is in the cache.
@@ -117,7 +166,7 @@ func (l *Log) drop(seq uint64) {
 
 // pop gives the oldest chunk back.
 func (l *Log) pop() {
-	l.chunks[0].buf.Release()
+	l.chunks[0].release()
 	n := copy(l.chunks, l.chunks[1:])
 	l.chunks[n] = chunk{}
 	l.chunks = l.chunks[:n]
@@ -131,8 +180,8 @@ func (l *Log) pop() {
 
 // Reset forgets everything; the next frame has number 1.
 func (l *Log) Reset() {
-	for _, c := range l.chunks {
-		c.buf.Release()
+	for i := range l.chunks {
+		l.chunks[i].release()
 	}
 	clear(l.chunks)
 	*l = Log{chunks: l.chunks[:0]}
@@ -140,6 +189,9 @@ func (l *Log) Reset() {
 
 // Kept is the number of bytes appended and not acknowledged.
 func (l *Log) Kept() int { return l.kept }
+
+// Handed is the number of the last frame that Next has given out.
+func (l *Log) Handed() uint64 { return l.handed }
 
 // Unsent tells whether Next has something.
 func (l *Log) Unsent() bool { return l.handed < l.last }

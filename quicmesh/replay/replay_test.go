@@ -8,6 +8,12 @@ import (
 	"pgregory.net/rapid"
 )
 
+// memory counts who holds what a payload lies in.
+type memory struct{ holds int }
+
+func (m *memory) Retain()  { m.holds++ }
+func (m *memory) Release() { m.holds-- }
+
 // A log and a filter with a wire between them that loses everything at times: what the filter lets
 // through is every frame once and in order, and the log keeps exactly what is not acknowledged.
 func TestLogAndFilterLoseNothing(t *testing.T) {
@@ -16,19 +22,32 @@ func TestLogAndFilterLoseNothing(t *testing.T) {
 		var filter replay.Filter
 		var wire []byte
 		sizes := map[uint64]int{}
+		memories := map[uint64]*memory{}
+		var slow []replay.Batch // being written
 		acked := uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"append": func(t *rapid.T) {
 				n := rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(20_000, 140_000)).Draw(t, "payload")
 				f := frame.Frame{Header: frame.Header{Type: frame.Data}, Payload: make([]byte, n)}
-				size := log.Append(&f)
-				sizes[f.Seq] = size
+				var in replay.Memory
+				var m *memory
+				if rapid.Bool().Draw(t, "elsewhere") {
+					m = &memory{}
+					in = m
+				}
+				size := log.Append(&f, in)
+				if sizes[f.Seq] = size; m != nil {
+					memories[f.Seq] = m
+				}
 			},
 			"write": func(t *rapid.T) {
-				if b, bytes := log.Next(); b != nil {
-					wire = append(wire, bytes...)
+				if b, ok := log.Next(); ok {
+					wire = append(append(wire, b.Bytes...), b.Payload...)
+					if m := memories[b.Last]; (m != nil) != (b.Memory != nil) || m != nil && m.holds < 2 {
+						t.Fatalf("the memory of frame %d: %v, given as %v", b.Last, m, b.Memory)
+					}
 					if rapid.Bool().Draw(t, "writer is slow") {
-						t.Cleanup(b.Release)
+						slow = append(slow, b)
 					} else {
 						b.Release()
 					}
@@ -71,14 +90,19 @@ func TestLogAndFilterLoseNothing(t *testing.T) {
 				if kept != log.Kept() {
 					t.Fatalf("keeps %d bytes, want %d", log.Kept(), kept)
 				}
+				for seq, m := range memories {
+					if (m.holds == 0) && seq > acked {
+						t.Fatalf("frame %d is kept, and its payload not held", seq)
+					}
+				}
 			},
 		})
 		// In the end everything arrives.
 		if _, err := log.Resume(filter.Received()); err != nil {
 			t.Fatal(err)
 		}
-		for b, bytes := log.Next(); b != nil; b, bytes = log.Next() {
-			for len(bytes) > 0 {
+		for b, ok := log.Next(); ok; b, ok = log.Next() {
+			for bytes := append(append([]byte(nil), b.Bytes...), b.Payload...); len(bytes) > 0; {
 				f, n, err := frame.Parse(bytes)
 				if err != nil || filter.Judge(f.Seq) != replay.New {
 					t.Fatalf("resent frame %d: %v", f.Seq, err)
@@ -90,13 +114,26 @@ func TestLogAndFilterLoseNothing(t *testing.T) {
 		if filter.Received() != log.Last() || log.Unsent() {
 			t.Fatalf("received %d of %d", filter.Received(), log.Last())
 		}
+		if rapid.Bool().Draw(t, "reset") {
+			log.Reset()
+		} else if err := log.Ack(log.Last()); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range slow {
+			b.Release()
+		}
+		for seq, m := range memories {
+			if m.holds != 0 {
+				t.Errorf("frame %d is gone, its payload held %d times", seq, m.holds)
+			}
+		}
 	})
 }
 
 func TestLogRefusesWhatCannotBe(t *testing.T) {
 	var log replay.Log
 	for range 3 {
-		log.Append(&frame.Frame{Header: frame.Header{Type: frame.Data}})
+		log.Append(&frame.Frame{Header: frame.Header{Type: frame.Data}}, nil)
 	}
 	if log.Ack(1) == nil {
 		t.Error("acknowledged before it was sent")
@@ -123,7 +160,7 @@ func BenchmarkLog(b *testing.B) {
 	f := frame.Frame{Header: frame.Header{Type: frame.Data}, Payload: make([]byte, 100)}
 	b.ReportAllocs()
 	for b.Loop() {
-		log.Append(&f)
+		log.Append(&f, nil)
 		if f.Seq%64 == 0 {
 			chunk, _ := log.Next()
 			chunk.Release()

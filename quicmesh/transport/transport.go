@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // Errors that every implementation gives for the same causes, wrapped.
@@ -52,6 +53,16 @@ type Stream interface {
 // Carrier is a Stream that says what carries it: a word, such as "quic", and perhaps a colon and why it is not
 // something better.
 type Carrier interface{ Carrier() string }
+
+// Lender is a Stream between two processes of one host, which can lend each other memory.
+type Lender interface {
+	// Lend gives the peer a memory file under a number. The file stays the caller's. It fails within a second
+	// when the peer does not take it.
+	Lend(number uint32, f *os.File) error
+	// Borrow has take called for each file that the peer lends, which is take's to close, one at a time. An error
+	// ends the stream. It must be called before the peer may lend.
+	Borrow(take func(number uint32, f *os.File) error)
+}
 
 // Dialer opens streams.
 type Dialer interface {

@@ -2,10 +2,12 @@ package shmring
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,7 +25,11 @@ const (
 	sayClosed  = 'c' // either: the stream was closed in order
 	sayBytes   = 'd' // either: wake up, there are bytes
 	sayRoom    = 'r' // either: wake up, there is room
+	sayLent    = 'm' // either: memory, with one descriptor; its number, 4 bytes, follows
 )
+
+// lentSize is what is said when memory is lent, in bytes.
+const lentSize = 5
 
 // saidMost bounds a reason, in bytes.
 const saidMost = 500
@@ -33,7 +39,7 @@ const (
 	alive  = iota
 	closed // in order
 	dead
-	rude // it has rung for nobody
+	rude // it has rung for nobody, or lent against the rules
 )
 
 // stream is one end of a ring.
@@ -48,6 +54,7 @@ type stream struct {
 	naps    atomic.Int64 // sleeps of the reader
 	asked   atomic.Int64 // how often reader and writer wanted to be woken
 	onClose func()
+	take    atomic.Pointer[func(number uint32, f *os.File) error] // of Borrow
 
 	reading sync.Mutex    // held by Read
 	writing sync.Mutex    // held by Write
@@ -149,29 +156,73 @@ func (s *stream) watch() { go s.watchLoop() }
 // watchLoop waits for the peer's bell, and for its end.
 func (s *stream) watchLoop() {
 	defer close(s.watched)
+	from := shm.NewReader(s.conn)
+	defer from.Close()
 	b := make([]byte, 64)
-	for bells := int64(0); ; {
-		n, err := s.conn.Read(b)
-		for _, said := range b[:n] {
-			if said == sayClosed {
+	for bells, have := int64(0), 0; ; {
+		n, err := from.Read(b[have:])
+		said := b[:have+n]
+		for len(said) > 0 && (said[0] != sayLent || len(said) >= lentSize) {
+			length := 1
+			switch said[0] {
+			case sayClosed:
 				s.life.Store(closed)
 				return
-			}
-			if bells++; said != sayBytes && said != sayRoom || bells > s.asked.Load() {
+			case sayBytes:
+				bells++
+				signal(s.bytes)
+			case sayRoom:
+				bells++
+				signal(s.room)
+			case sayLent:
+				length = lentSize
+				if !s.lent(from, binary.LittleEndian.Uint32(said[1:])) {
+					s.life.Store(rude)
+					return
+				}
+			default:
 				s.life.Store(rude)
 				return
 			}
-			if said == sayBytes {
-				signal(s.bytes)
-			} else {
-				signal(s.room)
+			if bells > s.asked.Load() {
+				s.life.Store(rude)
+				return
 			}
+			said = said[length:]
 		}
+		have = copy(b, said)
 		if err != nil {
 			s.life.Store(dead)
 			return
 		}
 	}
+}
+
+// lent takes memory that the peer lends.
+func (s *stream) lent(from *shm.Reader, number uint32) bool {
+	f, err := from.Next()
+	if err != nil {
+		return false
+	}
+	take := s.take.Load()
+	if take == nil {
+		_ = f.Close()
+		return false
+	}
+	return (*take)(number, f) == nil
+}
+
+// Borrow is transport.Lender's.
+func (s *stream) Borrow(take func(number uint32, f *os.File) error) { s.take.Store(&take) }
+
+// Lend is transport.Lender's.
+func (s *stream) Lend(number uint32, f *os.File) error {
+	_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	said := binary.LittleEndian.AppendUint32([]byte{sayLent}, number)
+	if _, err := shm.Write(s.conn, said, []*os.File{f}); err != nil {
+		return s.fault("lend to", err)
+	}
+	return nil
 }
 
 // newBell makes what wakes the peer. When the socket is full it has not heard earlier bells yet: then it needs
@@ -328,7 +379,7 @@ func (s *stream) end(inOrder bool) {
 // endOf is the error of a life that has not ended in order.
 func endOf(life int32) error {
 	if life == rude {
-		return fmt.Errorf("%w: it rings when nobody sleeps, or says what nobody knows", ErrViolation)
+		return fmt.Errorf("%w: it rings when nobody sleeps, lends against the rules, or says what nobody knows", ErrViolation)
 	}
 	return ErrDead
 }
