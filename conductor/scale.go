@@ -48,7 +48,7 @@ func (b *Brain) scalable(stage string, n int) error {
 	st := b.s.Pipeline.Stage(stage)
 	switch {
 	case st == nil:
-		return fmt.Errorf("pipeline %s has no stage %q", b.s.Pipeline.Name, stage)
+		return b.s.Pipeline.Unknown(stage)
 	case st.Source != nil:
 		return fmt.Errorf("stage %s is a source: how its input is split over slots is fixed by the spec", stage)
 	case st.Stateful:
@@ -94,7 +94,7 @@ func (b *Brain) CheckRestart(stage string) error {
 		return fmt.Errorf("pipeline %s is %s: its slots are restarted while it runs", b.s.Pipeline.Name, b.s.Phase)
 	}
 	if stage != "" && b.s.Pipeline.Stage(stage) == nil {
-		return fmt.Errorf("pipeline %s has no stage %q", b.s.Pipeline.Name, stage)
+		return b.s.Pipeline.Unknown(stage)
 	}
 	for _, st := range b.s.Pipeline.Stages {
 		if st.Source != nil && st.Source.Ingress && (stage == "" || stage == st.Name) {

@@ -99,8 +99,15 @@ func (b *Brain) Status() control.PipelineStatus {
 		if early[s.Stage] && state == "ready" {
 			state = "taken"
 		}
-		st.Slots = append(st.Slots, s.show(state))
+		shown := s.show(state)
+		for _, f := range b.s.Pipeline.Stage(s.Stage).Fused {
+			if f.Name != s.Stage {
+				shown.Fused = append(shown.Fused, control.StageCounts{Stage: f.Name})
+			}
+		}
+		st.Slots = append(st.Slots, shown)
 	}
+	st.Unfused = b.s.Pipeline.Unfused()
 	if c := b.s.Change; c != nil {
 		for _, j := range c.Joining {
 			if j.held() {

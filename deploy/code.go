@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
@@ -22,19 +23,16 @@ const maxCode = 36 << 20
 // code reads a function's file, folder or zip into what an action runs. A source file goes as text,
 // everything else as base64 of a zip, as wsk sends it.
 func code(dir string, f *pipeline.Function) (*openwhisk.Exec, error) {
-	path := f.Source
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	info, err := os.Stat(path)
+	name := sourcePath(dir, f)
+	info, err := os.Stat(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Source, err)
 	}
 	var b []byte
 	if info.IsDir() {
-		b, err = zipFolder(os.DirFS(path))
+		b, err = zipFolder(os.DirFS(name))
 	} else {
-		b, err = readCode(path)
+		b, err = readCode(name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Source, err)
@@ -58,11 +56,19 @@ func code(dir string, f *pipeline.Function) (*openwhisk.Exec, error) {
 	return exec, nil
 }
 
+// sourcePath is where a function's source is; the spec has it relative to its own folder.
+func sourcePath(dir string, f *pipeline.Function) string {
+	if filepath.IsAbs(f.Source) {
+		return f.Source
+	}
+	return filepath.Join(dir, f.Source)
+}
+
 func isZip(b []byte) bool { return bytes.HasPrefix(b, []byte("PK\x03\x04")) }
 func isELF(b []byte) bool { return bytes.HasPrefix(b, []byte("\x7fELF")) }
 
-func readCode(path string) ([]byte, error) {
-	f, err := os.Open(path)
+func readCode(name string) ([]byte, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -76,20 +82,14 @@ func readCode(path string) ([]byte, error) {
 
 // zipFolder packs the regular files below root; hidden ones and caches stay out.
 func zipFolder(root fs.FS) ([]byte, error) {
+	return zipped(func(z *zip.Writer) error { return addFolder(z, root, "") })
+}
+
+// zipped is the zip that fill fills.
+func zipped(fill func(*zip.Writer) error) ([]byte, error) {
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
-	err := fs.WalkDir(root, ".", func(name string, e fs.DirEntry, err error) error {
-		hidden := name != "." && (strings.HasPrefix(e.Name(), ".") || e.Name() == "__pycache__")
-		switch {
-		case err != nil:
-			return err
-		case hidden && e.IsDir():
-			return fs.SkipDir
-		case hidden || !e.Type().IsRegular():
-			return nil
-		}
-		return addFile(z, root, name)
-	})
+	err := fill(z)
 	if err == nil {
 		err = z.Close()
 	}
@@ -99,7 +99,23 @@ func zipFolder(root fs.FS) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-func addFile(z *zip.Writer, root fs.FS, name string) error {
+// addFolder adds the files below root, in the folder to of the zip.
+func addFolder(z *zip.Writer, root fs.FS, to string) error {
+	return fs.WalkDir(root, ".", func(name string, e fs.DirEntry, err error) error {
+		hidden := name != "." && (strings.HasPrefix(e.Name(), ".") || e.Name() == "__pycache__")
+		switch {
+		case err != nil:
+			return err
+		case hidden && e.IsDir():
+			return fs.SkipDir
+		case hidden || !e.Type().IsRegular():
+			return nil
+		}
+		return addFile(z, root, name, to)
+	})
+}
+
+func addFile(z *zip.Writer, root fs.FS, name, to string) error {
 	f, err := root.Open(name)
 	if err != nil {
 		return err
@@ -109,7 +125,7 @@ func addFile(z *zip.Writer, root fs.FS, name string) error {
 	if err != nil {
 		return err
 	}
-	h := &zip.FileHeader{Name: name, Method: zip.Deflate}
+	h := &zip.FileHeader{Name: path.Join(to, name), Method: zip.Deflate}
 	h.SetMode(info.Mode().Perm()) // and no time: the same files make the same zip
 	w, err := z.CreateHeader(h)
 	if err == nil {
@@ -119,16 +135,15 @@ func addFile(z *zip.Writer, root fs.FS, name string) error {
 }
 
 func zipFile(name string, b []byte) ([]byte, error) {
-	var out bytes.Buffer
-	z := zip.NewWriter(&out)
+	return zipped(func(z *zip.Writer) error { return addBytes(z, name, 0o755, b) })
+}
+
+func addBytes(z *zip.Writer, name string, mode fs.FileMode, b []byte) error {
 	h := &zip.FileHeader{Name: name, Method: zip.Deflate}
-	h.SetMode(0o755)
+	h.SetMode(mode)
 	w, err := z.CreateHeader(h)
 	if err == nil {
 		_, err = w.Write(b)
 	}
-	if err == nil {
-		err = z.Close()
-	}
-	return out.Bytes(), err
+	return err
 }

@@ -223,6 +223,9 @@ func (d *Deployer) stage(ctx context.Context, p *pipeline.Pipeline, s *pipeline.
 	case s.Function.Action != "":
 		return d.existing(ctx, a, s.Function)
 	}
+	if s.Fused != nil {
+		return d.fused(a, s)
+	}
 	exec, err := code(d.Dir, s.Function)
 	a.Exec = exec
 	a.Parameters = parameters(nil, s.Function)

@@ -2,6 +2,7 @@ package invokerhook
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -80,6 +81,17 @@ func (j *journal) page(q control.Query) control.LogsReply {
 	return out
 }
 
+// groupOf is the stage whose workers hold a fused stage, and print for it; of any other, itself.
+func (o *owner) groupOf(stage string) string {
+	v, _ := o.look()
+	for _, s := range v.status.Slots {
+		if slices.ContainsFunc(s.Fused, func(f control.StageCounts) bool { return f.Stage == stage }) {
+			return s.Slot.Stage
+		}
+	}
+	return stage
+}
+
 // next is closed when a line comes.
 func (j *journal) next() <-chan struct{} {
 	j.mu.Lock()
@@ -95,6 +107,7 @@ func (j *journal) next() <-chan struct{} {
 func (o *owner) logs(ctx context.Context, q control.Query) control.LogsReply {
 	wait := time.NewTimer(min(time.Duration(q.WaitMS)*time.Millisecond, logWait))
 	defer wait.Stop()
+	q.Stage = o.groupOf(q.Stage) // one process prints for all of its stages
 	for {
 		came := o.journal.next() // before the look, so that no line falls between
 		over := false

@@ -138,6 +138,12 @@ func (m *pipelineMetrics) add(st control.PipelineStatus) {
 		m.in.add(float64(s.In), slot...)
 		m.out.add(float64(s.Out), slot...)
 		m.failed.add(float64(s.Failed), slot...)
+		for _, f := range s.Fused {
+			stage := with("stage", f.Stage, "slot", strconv.Itoa(s.Slot.Index), "fused", s.Slot.Stage)
+			m.in.add(float64(f.In), stage...)
+			m.out.add(float64(f.Out), stage...)
+			m.failed.add(float64(f.Failed), stage...)
+		}
 		for _, l := range s.Links {
 			link := append(slices.Clone(slot), "to", l.To.String(), "edge", strconv.Itoa(int(l.Edge)))
 			m.up.add(oneIf(l.Up), link...)

@@ -118,6 +118,13 @@ func (b *statsBoard) merge(st *control.PipelineStatus) {
 			continue
 		}
 		x.PID, x.FuncPID, x.In, x.Out, x.Failed, x.Links = s.PID, s.FuncPID, s.In, s.Out, s.Failed, s.Links
+		if len(x.Fused) == len(s.Fused) { // a worker's word on its stages' counters, not on their names
+			fused := slices.Clone(s.Fused)
+			for k := range fused {
+				fused[k].Stage = x.Fused[k].Stage
+			}
+			x.Fused = fused
+		}
 		for _, h := range s.HopUS {
 			hops[h.UpTo] += h.Count
 		}

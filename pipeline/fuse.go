@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,14 +116,54 @@ func fused(group []Stage) Stage {
 	return out
 }
 
-// GroupOf is the stage that name is fused with, and runs in; nil unless it is such a one.
-func (p *Pipeline) GroupOf(name string) *Stage {
-	for i := range p.Stages {
-		for _, s := range p.Stages[i].Fused {
-			if s.Name == name && p.Stages[i].Name != name {
-				return &p.Stages[i]
-			}
+// GroupOf is the name of the group that a stage is in; its own name, unless another stage's worker has it.
+func (p *Pipeline) GroupOf(stage string) string {
+	for _, g := range p.Stages {
+		if slices.ContainsFunc(g.Fused, func(s Stage) bool { return s.Name == stage }) {
+			return g.Name
 		}
 	}
-	return nil
+	return stage
 }
+
+// Unfused tells, in words, which functions were to be fused and are not.
+func (p *Pipeline) Unfused() (out []string) {
+	function := func(name string) bool { s := p.Stage(name); return s != nil && s.Function != nil }
+	for _, e := range p.Edges {
+		if e.Apart != "" && function(e.From) && function(e.To) {
+			out = append(out, fmt.Sprintf("%s and %s: %s", cmp.Or(e.Origin, e.From), e.To, e.Apart))
+		}
+	}
+	return out
+}
+
+// Unknown is the error of a name that no stage has, or none with a worker of its own.
+func (p *Pipeline) Unknown(stage string) error {
+	if g := p.GroupOf(stage); g != stage {
+		return fmt.Errorf("stage %s is fused with %s, and has no worker of its own: name %s, or set fuse: never", stage, g, g)
+	}
+	return fmt.Errorf("pipeline %s has no stage %q", p.Name, stage)
+}
+
+// FusedCode is the file in a fused group's code that lists its stages: a JSON array of FusedPart.
+const FusedCode = "weft-fused.json"
+
+// FusedPart is where the code of one of a group's stages is.
+type FusedPart struct {
+	Stage string `json:"stage"`
+	Dir   string `json:"dir"`            // in the group's code; a name that no import of the stage's own has
+	Main  string `json:"main,omitempty"` // as in Function
+}
+
+// FusedParts lists where the code of the group's stages is to be.
+func (s *Stage) FusedParts() []FusedPart {
+	out := make([]FusedPart, len(s.Fused))
+	for i, f := range s.Fused {
+		// The number parts names that differ in case alone, which Go's packages must not.
+		out[i] = FusedPart{Stage: f.Name, Dir: fmt.Sprintf("stage%d-%s", i+1, f.Name), Main: f.Function.Main}
+	}
+	return out
+}
+
+// FusedParameters names the parameter of a group's action that has those of one of its stages.
+func FusedParameters(stage string) string { return "weft:" + stage }

@@ -79,8 +79,14 @@ func TestFusedGroup(t *testing.T) {
 	if got := edges(p); !slices.Equal(got, want) {
 		t.Errorf("edges\n%v, want\n%v", got, want)
 	}
-	if g := p.GroupOf("c"); g == nil || g.Name != "a" || p.GroupOf("a") != nil || p.GroupOf("late") != nil {
-		t.Errorf("the group of c is %+v", g)
+	if c, late := p.GroupOf("c"), p.GroupOf("late"); c != "a" || late != "late" {
+		t.Errorf("the groups of c and late are %s and %s", c, late)
+	}
+	if err := p.Unknown("c"); !strings.Contains(err.Error(), "is fused with a") {
+		t.Error(err)
+	}
+	if got := p.Unfused(); len(got) != 1 || got[0] != "b and late: late has other inputs" {
+		t.Errorf("unfused: %q", got)
 	}
 }
 

@@ -48,7 +48,7 @@ var may = map[string][]string{
 	"invokerhook/attest":               {},
 	"actionproxy/process":              {},
 	"actionproxy/unpack":               {},
-	"actionproxy/compile":              {"sdk", "quicmesh/frame", "actionproxy/unpack"},
+	"actionproxy/compile":              {"sdk", "quicmesh/frame", "actionproxy/unpack", "pipeline"},
 	"actionproxy":                      {"actionproxy/process", "actionproxy/unpack", "actionproxy/compile"},
 	"actionproxy/worker":               {"actionproxy", "actionproxy/process", "conductor", "pipeline", "internal/control", "internal/shm", "quicmesh"},
 	"localwhisk":                       {"openwhisk"},

@@ -20,7 +20,16 @@ func buildGo(ctx context.Context, r Request) (Program, error) {
 	if err != nil {
 		return Program{}, err
 	}
-	if err := prepareGo(r.src(), r.Main); err != nil {
+	parts, err := fusedParts(r.src())
+	if err != nil {
+		return Program{}, err
+	}
+	if parts != nil {
+		err = fuseGo(r.src(), parts)
+	} else {
+		err = prepareGo(r.src(), r.Main)
+	}
+	if err != nil {
 		return Program{}, err
 	}
 	mod, err := offlineModule(r)

@@ -83,10 +83,11 @@ func meshEdges(a *control.Assignment) (out []quicmesh.OutEdge, in []quicmesh.InE
 	return out, in
 }
 
-// outletEdges lists the edges out of the assignment's stage as an outlet needs them.
-func outletEdges(a *control.Assignment) (out []outlet.Edge) {
+// outletEdges lists the edges out of the assignment's stage as an outlet needs them, or, with an origin, those
+// of a stage that is fused with it.
+func outletEdges(a *control.Assignment, origin string) (out []outlet.Edge) {
 	for i, e := range a.Pipeline.Edges {
-		if e.From == a.Slot.Stage {
+		if e.From == a.Slot.Stage && e.Origin == origin {
 			out = append(out, outlet.Edge{ID: uint16(i), To: e.To, Keyed: e.Routing == pipeline.Key, Key: e.Key, OnError: e.OnError})
 		}
 	}

@@ -21,6 +21,7 @@ import (
 // go on, dead says why; the process is gone then.
 type session struct {
 	work    *work
+	count   func([]byte) // takes what fused stages have counted
 	process *process.Process
 	timeout time.Duration // of one event
 	conn    net.Conn
@@ -42,7 +43,7 @@ func openSession(ctx context.Context, s *stream, p *process.Process) (*session, 
 		return nil, err
 	}
 	o := &session{
-		work: s.work, process: p, timeout: s.slot.timeout(), conn: conn, life: s.work.born(),
+		work: s.work, count: s.slot.outlet.CountFused, process: p, timeout: s.slot.timeout(), conn: conn, life: s.work.born(),
 		ready: make(chan struct{}), dead: make(chan string, 1), stop: make(chan struct{}),
 	}
 	o.loops.Go(o.writeLoop)
@@ -231,18 +232,28 @@ func (o *session) take(f *frame.Frame) error {
 			close(o.ready)
 		}
 	case frame.Data:
-		body := bytes.Clone(f.Payload)
-		out := outlet.Output{Edge: f.Edge, EventTime: f.EventTime, Payload: body}
-		if len(f.Key) > 0 || len(f.Headers) > 0 {
-			out.Key, out.Headers = bytes.Clone(f.Key), bytes.Clone(f.Headers)
-		}
+		return o.work.output(f.Attempt, f.Seq, newOutput(f))
+	case frame.Failed:
+		out := newOutput(f)
+		out.Failure, out.Key = out.Key, nil
 		return o.work.output(f.Attempt, f.Seq, out)
 	case frame.Error:
 		return o.work.fail(f.Attempt, f.Seq, bytes.Clone(f.Payload))
 	case frame.Done:
+		o.count(f.Payload)
 		o.work.done(f.Attempt, f.Seq, f.Flags&frame.Cumulative != 0)
 	case frame.End:
+		o.count(f.Payload)
 		o.work.ended(f.Attempt)
 	}
 	return nil // types of later versions are passed over
+}
+
+// newOutput copies what a frame has.
+func newOutput(f *frame.Frame) outlet.Output {
+	out := outlet.Output{Edge: f.Edge, EventTime: f.EventTime, Payload: bytes.Clone(f.Payload)}
+	if len(f.ID)+len(f.Key)+len(f.Headers) > 0 {
+		out.ID, out.Key, out.Headers = bytes.Clone(f.ID), bytes.Clone(f.Key), bytes.Clone(f.Headers)
+	}
+	return out
 }

@@ -92,9 +92,7 @@ func newSlot(hook *hookConn, c *candidate, a *control.Assignment, r *leaseReques
 	if err := s.join(c); err != nil {
 		return nil, err
 	}
-	dead := &deadLetters{hook: hook, to: s.transfer()}
-	s.outlet = outlet.New(outlet.Config{Mesh: s.mesh, Stage: s.stage.Name, Edges: outletEdges(a), Answered: a.Pipeline.Ingress() != nil,
-		Dead: dead.write, Counts: s.counts})
+	s.openOutlet(&deadLetters{hook: hook, to: s.transfer()})
 	s.mesh.SetVersions(meshVersion(a.Holders), meshNext(a.Next))
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	var err error

@@ -39,19 +39,30 @@ func newStream(s *slot) *stream {
 // startPayload tells a function what it is part of.
 func startPayload(s *slot) []byte {
 	params, _ := json.Marshal(s.lease.params) // it was JSON before
-	b, _ := json.Marshal(struct {
-		Pipeline   string            `json:"pipeline"`
-		Stage      string            `json:"stage"`
-		Slot       int               `json:"slot"`
-		Replicas   int               `json:"replicas"`
-		Parameters json.RawMessage   `json:"parameters"`
-		Stateful   bool              `json:"stateful"`
-		Edges      map[string]uint16 `json:"edges"`
-	}{
-		s.assignment.Pipeline.Name, s.stage.Name, s.assignment.Slot.Index, s.stage.Replicas.Min,
-		params, s.stage.Stateful, outlet.ByStage(outletEdges(s.assignment)),
-	}) // plain values always encode
+	start := startBody{
+		Pipeline: s.assignment.Pipeline.Name, Slot: s.assignment.Slot.Index, Replicas: s.stage.Replicas.Min,
+		stageBody: stageBody{s.stage.Name, params, s.stage.Stateful, outlet.ByStage(outletEdges(s.assignment, ""))},
+		Fused:     fusedBodies(s),
+	}
+	b, _ := json.Marshal(start) // plain values always encode
 	return b
+}
+
+// startBody is the payload of Start.
+type startBody struct {
+	Pipeline string `json:"pipeline"`
+	stageBody
+	Slot     int         `json:"slot"`
+	Replicas int         `json:"replicas"`
+	Fused    []stageBody `json:"fused,omitempty"`
+}
+
+// stageBody is what each stage has of its own.
+type stageBody struct {
+	Stage      string            `json:"stage"`
+	Parameters json.RawMessage   `json:"parameters"`
+	Stateful   bool              `json:"stateful"`
+	Edges      map[string]uint16 `json:"edges"`
 }
 
 // prepare connects the function and waits until it has initialised.

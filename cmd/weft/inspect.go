@@ -118,6 +118,9 @@ func statusTable(w io.Writer, st control.Status) {
 		fmt.Fprintln(t, "  SLOT\tSTATE\tVERSION\tINCARNATION\tIN\tOUT\tFAILED\tADDRESS\tPID\tACTIVATION")
 		for _, s := range p.Slots {
 			fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%d\t%s\n", s.Slot, s.State, s.Action, s.Incarnation, s.In, s.Out, s.Failed, s.Addr, s.PID, s.ActivationID)
+			for _, f := range s.Fused {
+				fmt.Fprintf(t, "  %s[%d]\tfused with %s\t\t\t%d\t%d\t%d\t\t\t\n", f.Stage, s.Slot.Index, s.Slot.Stage, f.In, f.Out, f.Failed)
+			}
 		}
 		for _, s := range p.StandBys {
 			fmt.Fprintf(t, "  %s (stand-by)\t%s\t%s\t\t\t\t\t%s\t\t%s\n", s.Stage, s.State, s.Action, s.Addr, s.ActivationID)
@@ -127,6 +130,9 @@ func statusTable(w io.Writer, st control.Status) {
 			if s.Reason != "" {
 				fmt.Fprintf(w, "  no stand-by of %s: %s\n", s.Stage, printable(s.Reason))
 			}
+		}
+		for _, u := range p.Unfused {
+			fmt.Fprintf(w, "  not fused: %s\n", printable(u))
 		}
 		linkLines(w, p)
 	}

@@ -116,6 +116,9 @@ func (g *progress) total(st control.PipelineStatus) uint64 {
 	for _, s := range st.Slots {
 		if stage := g.p.Stage(s.Slot.Stage); stage != nil && stage.Source == nil {
 			n += s.In
+			for _, f := range s.Fused {
+				n += f.In
+			}
 		}
 	}
 	return n

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-stream/weft/deploy"
 	"github.com/weft-stream/weft/pipeline"
 )
 
@@ -31,7 +32,10 @@ func readSpec(file string, inReplaced bool, lease time.Duration) (*pipeline.Pipe
 	if errors.As(err, &problems) {
 		err = fmt.Errorf("%s\n%d problem(s) in %s; nothing was started", problems, len(problems), file)
 	}
-	return p, exitWith(exitUsage, err)
+	if err != nil {
+		return nil, exitWith(exitUsage, err)
+	}
+	return pipeline.Fuse(p, func(f *pipeline.Function) string { return deploy.Apart(dir, f) }), nil
 }
 
 func relativeTo(dir, name string) string {
@@ -44,10 +48,11 @@ func relativeTo(dir, name string) string {
 func newValidate() *cobra.Command {
 	var output outputFormat
 	var in string
+	var verbose bool
 	c := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a pipeline file and report all of its problems",
-		Long:  "  weft validate pipeline.yaml\n\nCheck a pipeline file: every problem with file:line:column, and nothing is started.",
+		Long:  "  weft validate pipeline.yaml\n\nCheck a pipeline file: every problem with file:line:column, and nothing is started. Stages that are fused are\njoined by a plus.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := readSpec(args[0], in != "", 0)
@@ -59,10 +64,16 @@ func newValidate() *cobra.Command {
 			}
 			return output.print(c.OutOrStdout(), p, func(w io.Writer) {
 				fmt.Fprintf(w, "%s: ok: %s\n", args[0], describe(p))
+				for _, u := range p.Unfused() {
+					if verbose {
+						fmt.Fprintf(w, "not fused: %s\n", u)
+					}
+				}
 			})
 		},
 	}
 	c.Flags().StringVar(&in, "in", "", "as weft run has it: the source's own file need not exist")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "say which functions were to be fused and are not, and why")
 	output.flag(c)
 	return c
 }
@@ -83,11 +94,14 @@ func advice(p *pipeline.Pipeline) string {
 	return ""
 }
 
-// describe is the pipeline in a line: in → split → count ×2 → out.
+// describe is the pipeline in a line: in → split → count ×2 → out; fused stages are joined by a plus.
 func describe(p *pipeline.Pipeline) string {
 	parts := make([]string, len(p.Stages))
 	for i, s := range p.Stages {
 		parts[i] = s.Name
+		for _, f := range s.Fused[min(len(s.Fused), 1):] {
+			parts[i] += "+" + f.Name
+		}
 		if s.Replicas.Min > 1 {
 			parts[i] += fmt.Sprintf(" ×%d", s.Replicas.Min)
 		}

@@ -242,6 +242,16 @@ type Stats struct {
 	PID      int         `json:"pid,omitempty"`
 	FuncPID  int         `json:"funcPid,omitempty"`
 	Addr     string      `json:"addr,omitempty"`
+	// Fused are the stages that share the worker with the slot's own, whose numbers are above.
+	Fused []StageCounts `json:"fused,omitempty"`
+}
+
+// StageCounts are the counters of one stage in a worker that holds several.
+type StageCounts struct {
+	Stage  string `json:"stage"`
+	In     uint64 `json:"in"`
+	Out    uint64 `json:"out"`
+	Failed uint64 `json:"failed"`
 }
 
 // HopBucket counts hops of at most UpTo microseconds.
@@ -411,6 +421,7 @@ type PipelineStatus struct {
 	Change   string          `json:"change,omitempty"`  // what is under way, in words
 	GivenUp  string          `json:"givenUp,omitempty"` // why the last change has not come to be, unless another has
 	StandBys []StandByStatus `json:"standBys,omitempty"`
+	Unfused  []string        `json:"unfused,omitempty"` // which functions were to share a process and don't, and why
 }
 
 // StandByStatus is one container that has a lease and no slot yet, or is to have.
@@ -440,6 +451,7 @@ type SlotStatus struct {
 	Out          uint64        `json:"out"`
 	Failed       uint64        `json:"failed"`
 	Links        []Link        `json:"links,omitempty"`
+	Fused        []StageCounts `json:"fused,omitempty"` // stages that share the worker with Slot's
 }
 
 // Why lists what happened to a pipeline and for what reason, oldest first.

@@ -56,6 +56,7 @@ const (
 	Ready   Type = 17 // function to proxy: initialised
 	Done    Type = 18 // function to proxy: the event with this ordinal is finished, its outputs precede
 	Error   Type = 19 // function to proxy: the event failed; payload: JSON {"error": …}
+	Failed  Type = 20 // function to proxy: an event between two fused stages failed; key: JSON {"error": …}
 )
 
 // Flags of a frame.

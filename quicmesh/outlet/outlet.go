@@ -47,6 +47,7 @@ type Outlet struct {
 	id      []byte   // reused, of a copy
 	outID   []byte   // reused, of an output
 	event   quicmesh.Event
+	fused   []*Outlet // of a fused group: of each stage, this one first
 }
 
 type edge struct {
@@ -61,6 +62,8 @@ type Output struct {
 	EventTime int64 // 0: the input's
 	Headers   []byte
 	Payload   []byte
+	ID        []byte // of what a fused group has made; see Fuse
+	Failure   []byte // {"error": …}: not an output but an event on which a stage of such a group has failed
 }
 
 // Letter is what an error edge carries, and the dead letters are made of.
@@ -108,7 +111,9 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 	}
 	for i := range outputs {
 		out := &outputs[i]
-		o.outID = o.OutputID(o.outID[:0], in.ID, i, len(outputs))
+		if o.outID = append(o.outID[:0], out.ID...); len(o.fused) == 0 || len(out.ID) == 0 {
+			o.outID = o.OutputID(o.outID[:0], in.ID, i, len(outputs))
+		}
 		o.event = quicmesh.Event{ID: o.outID, Key: out.Key, HasKey: len(out.Key) > 0, EventTime: in.EventTime,
 			Headers: in.Headers, Payload: out.Payload, Attempt: in.Attempt}
 		if out.EventTime != 0 {
@@ -117,7 +122,14 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 		if len(out.Headers) > 0 {
 			o.event.Headers = out.Headers
 		}
-		if err := o.Send(ctx, out.Edge, &o.event); err != nil {
+		stage, edge := o.of(out)
+		var err error
+		if out.Failure != nil {
+			err = stage.Fail(ctx, &o.event, CauseOf(out.Failure), nil)
+		} else {
+			err = stage.Send(ctx, edge, &o.event)
+		}
+		if err != nil {
 			return err
 		}
 	}

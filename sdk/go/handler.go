@@ -33,7 +33,7 @@ type Output struct {
 
 // Event is the event being handled. It and its Payload are valid until Event returns.
 type Event struct {
-	Payload json.RawMessage // a JSON object, byte for byte as it was sent
+	Payload json.RawMessage // a JSON object, byte for byte as it was sent; to be read only
 	f       frame.Frame
 }
 
@@ -79,6 +79,7 @@ type Stage struct {
 	Stateful   bool              `json:"stateful"`
 	Parameters json.RawMessage   `json:"parameters"` // JSON object: the stage's parameters
 	Edges      map[string]uint16 `json:"edges"`      // edge numbers by the stage they lead to
+	Fused      []Stage           `json:"fused"`      // of a fused group as a whole: its stages; no function sees it
 }
 
 // Param reads the parameter called name into v. It reports whether there is one of v's type.
@@ -116,6 +117,7 @@ type eventContext struct {
 	context.Context
 	stage *Stage
 	event *Event
+	put   func(*frame.Frame) // takes frames that are complete but for attempt and ordinal; see fuse.go
 }
 
 func (c *eventContext) Value(key any) any {

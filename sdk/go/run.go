@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/weft-stream/weft/quicmesh/frame"
 )
 
 // Begin makes the Handler of one attempt: at the start, and again after a loss, when everything that
@@ -24,6 +26,14 @@ const ack = `{"ok":true,"abi":"weft.stream/1"}`
 // Run serves the action proxy until it closes standard input, and returns then. A process that can't
 // go on says why on standard error and exits with status 1.
 func Run(begin Begin) {
+	if fused != nil {
+		fused.join(begin)
+		return
+	}
+	run(begin)
+}
+
+func run(begin Begin) {
 	syscall.CloseOnExec(3)
 	p := &process{begin: begin, in: bufio.NewReader(os.Stdin), results: os.NewFile(3, "results")}
 	if err := p.serve(); err != nil {
@@ -106,6 +116,7 @@ type activation struct {
 
 func newActivation(begin Begin) (*activation, error) {
 	a := &activation{enc: newEncoder(), ctx: &eventContext{Context: context.Background(), stage: &Stage{}}}
+	a.ctx.put = a.put
 	var err error
 	a.handler, err = start(begin, a.ctx, a.emit)
 	return a, err
@@ -146,6 +157,17 @@ func (a *activation) emit(out Output) {
 	} else if b != nil {
 		a.outputs = append(a.outputs, append(json.RawMessage(nil), b...))
 	}
+}
+
+// put takes a frame of fused stages.
+func (a *activation) put(f *frame.Frame) {
+	if f.Type == frame.Failed {
+		var told struct{ Error string }
+		_ = json.Unmarshal(f.Key, &told) // it is failure's
+		a.failed = errors.New(told.Error)
+		return
+	}
+	a.outputs = append(a.outputs, append(json.RawMessage(nil), f.Payload...))
 }
 
 // failure is the one form of an error, in activations and on streams.

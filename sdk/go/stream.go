@@ -24,6 +24,7 @@ type stream struct {
 	begin Begin
 
 	handler Handler
+	chain   *chain // the handler, if it is one of fused stages
 	ctx     *eventContext
 	event   Event
 
@@ -107,7 +108,7 @@ func (s *stream) start(f frame.Frame) error {
 	s.flush()
 	s.attempt, s.done, s.told, s.seq, s.failed = f.Attempt, 0, 0, 0, nil
 	s.handler = nil
-	s.ctx = &eventContext{Context: context.Background(), stage: stage}
+	s.ctx = &eventContext{Context: context.Background(), stage: stage, put: s.put}
 	h, err := start(s.begin, s.ctx, s.emit)
 	if err == nil {
 		err = s.failed
@@ -116,6 +117,7 @@ func (s *stream) start(f frame.Frame) error {
 		return err
 	}
 	s.handler = h
+	s.chain, _ = h.(*chain)
 	s.append(&frame.Frame{Header: frame.Header{Type: frame.Ready}})
 	s.idle()
 	return nil
@@ -148,7 +150,7 @@ func (s *stream) end() error {
 	if err != nil {
 		return fmt.Errorf("end function: %w", err)
 	}
-	s.append(&frame.Frame{Header: frame.Header{Type: frame.End}})
+	s.append(&frame.Frame{Header: frame.Header{Type: frame.End}, Payload: s.chain.counts()})
 	s.flush()
 	return nil
 }
@@ -168,42 +170,53 @@ func (s *stream) emit(out Output) {
 	if payload == nil {
 		return
 	}
-	f := frame.Frame{Header: frame.Header{Type: frame.Data, Edge: frame.AllEdges, Seq: s.seq}, Payload: payload}
-	if s.failed = s.describe(&f, out); s.failed != nil {
+	f := frame.Frame{Header: frame.Header{Type: frame.Data}, Payload: payload}
+	if f.Edge, s.failed = s.ctx.stage.edge(out.To); s.failed != nil {
 		return
 	}
-	s.append(&f)
+	if s.headers, s.failed = out.describe(&f, s.headers[:0]); s.failed != nil {
+		return
+	}
+	s.put(&f)
+}
+
+// put writes a frame that belongs to the event being handled.
+func (s *stream) put(f *frame.Frame) {
+	f.Seq = s.seq
+	s.append(f)
 	if len(s.out) >= flushSize {
 		s.write()
 	}
 }
 
-// describe adds what the output has of its own: most have nothing.
-func (s *stream) describe(f *frame.Frame, out Output) error {
-	if out.To != "" {
-		edge, ok := s.ctx.stage.Edges[out.To]
-		if !ok {
-			return fmt.Errorf("emit: stage %s has no edge to %q", s.ctx.stage.Name, out.To)
-		}
-		f.Edge = edge
-	}
+// describe adds what the output has of its own: most have nothing. buf is for the headers.
+func (out *Output) describe(f *frame.Frame, buf []byte) ([]byte, error) {
 	if out.Key != "" {
 		f.Key = []byte(out.Key)
 	}
 	if !out.Time.IsZero() {
 		f.EventTime = out.Time.UnixMicro()
 	}
-	if out.Headers != nil {
-		s.headers = s.headers[:0]
-		for name, value := range out.Headers {
-			if len(name) > 0xFFFF || len(value) > 0xFFFF {
-				return fmt.Errorf("emit: header %.40q is longer than 65535 bytes", name)
-			}
-			s.headers = frame.AppendHeader(s.headers, name, value)
+	for name, value := range out.Headers {
+		if len(name) > 0xFFFF || len(value) > 0xFFFF {
+			return buf, fmt.Errorf("emit: header %.40q is longer than 65535 bytes", name)
 		}
-		f.Headers = s.headers
+		buf = frame.AppendHeader(buf, name, value)
 	}
-	return nil
+	f.Headers = buf
+	return buf, nil
+}
+
+// edge is the number of the edge that leads to a stage; of all edges if to is "".
+func (s *Stage) edge(to string) (uint16, error) {
+	if to == "" {
+		return frame.AllEdges, nil
+	}
+	edge, ok := s.Edges[to]
+	if !ok {
+		return 0, fmt.Errorf("emit: stage %s has no edge to %q", s.Name, to)
+	}
+	return edge, nil
 }
 
 func (s *stream) append(f *frame.Frame) {
@@ -214,7 +227,7 @@ func (s *stream) append(f *frame.Frame) {
 // flush tells what is finished and writes everything.
 func (s *stream) flush() {
 	if s.done > s.told {
-		s.append(&frame.Frame{Header: frame.Header{Type: frame.Done, Flags: frame.Cumulative, Seq: s.done}})
+		s.append(&frame.Frame{Header: frame.Header{Type: frame.Done, Flags: frame.Cumulative, Seq: s.done}, Payload: s.chain.counts()})
 		s.told = s.done
 	}
 	s.write()
