@@ -100,6 +100,7 @@ func (o *owner) decideReturn(c conductor.DecideReturn) {
 	delete(o.asking, key)
 	if inv := it.event.(conductor.Returned).Inventory; c.Keep {
 		it.peer.give(&grant{o.name, inv.Slot, inv.Incarnation})
+		o.hook.rings.askAgain()
 	}
 	it.peer.put(outgoing{answer: it.answer, body: control.HelloReply{Version: control.Version, Hook: o.hook.cfg.Host,
 		Keep: c.Keep, Reason: c.Reason}})

@@ -26,6 +26,7 @@ import (
 	"github.com/weft-stream/weft/internal/control"
 	"github.com/weft-stream/weft/invokerhook/attest"
 	"github.com/weft-stream/weft/openwhisk"
+	"github.com/weft-stream/weft/quicmesh/transport/shmring"
 )
 
 // Config of a hook.
@@ -76,7 +77,8 @@ type Config struct {
 	// one, and without that it must outlast the pipeline. Default 30 days.
 	CertLifetime time.Duration
 	// RingMemory bounds the memory, in bytes, that the hook makes for links between workers of its host, a
-	// quarter of it for one pipeline; beyond it links go over QUIC. Default 1 GiB, about 960 links.
+	// quarter of it for one pipeline; beyond it links go over QUIC. Default 1 GiB, about 960 links; at least what
+	// gives a pipeline one.
 	RingMemory int64
 	// Docker is the address of the daemon that runs the action containers, as in DOCKER_HOST; "" for none.
 	Docker string
@@ -111,6 +113,10 @@ func (c *Config) check() error {
 		if len(k) < minKey {
 			return fmt.Errorf("hook: a cluster key has %d bytes, needs %d: make one with openssl rand -hex 32", len(k), minKey)
 		}
+	}
+	if least := int64(pipelineShare * shmring.Size); c.RingMemory != 0 && c.RingMemory < least {
+		return fmt.Errorf("hook: %d bytes of memory for links: want at least %d (%dMi), which is one link for each of %d pipelines",
+			c.RingMemory, least, (least+1<<20-1)>>20, pipelineShare)
 	}
 	if err := c.Access.check(); err != nil {
 		return fmt.Errorf("hook: %w", err)
@@ -154,7 +160,7 @@ func (c *Config) defaults() {
 		began := time.Now()
 		c.Steady = func() time.Duration { return time.Since(began) }
 	}
-	if c.RingMemory <= 0 {
+	if c.RingMemory == 0 {
 		c.RingMemory = 1 << 30
 	}
 	for d, v := range map[*time.Duration]time.Duration{

@@ -30,15 +30,13 @@ type lane struct {
 type rings struct {
 	mu    sync.Mutex
 	made  map[lane]*os.File
-	short map[*peer]struct{} // who was refused memory since some was last released
+	short map[*peer]struct{} // who was refused one since there was last reason to ask again
 }
 
-// errFull says that there is no memory for a ring now.
-type errFull struct{ used, of int }
+// errLater is why two slots have no ring now; they may when they ask again.
+type errLater struct{ reason string }
 
-func (e errFull) Error() string {
-	return fmt.Sprintf("the hook has no memory left for it: %d rings are in use, %d of them by this pipeline", e.used, e.of)
-}
+func (e errLater) Error() string { return e.reason }
 
 // memory gives a lane's, as a descriptor of the caller's. most is in rings.
 func (r *rings) memory(l lane, most int) (*os.File, error) {
@@ -53,7 +51,7 @@ func (r *rings) memory(l lane, most int) (*os.File, error) {
 			}
 		}
 		if len(r.made) >= most || of >= most/pipelineShare {
-			return nil, errFull{len(r.made), of}
+			return nil, errLater{fmt.Sprintf("the hook has no memory left for it: %d rings are in use, %d of them by this pipeline", len(r.made), of)}
 		}
 		var err error
 		if f, err = shmring.NewMemory(); err != nil {
@@ -67,7 +65,14 @@ func (r *rings) memory(l lane, most int) (*os.File, error) {
 	return shm.Duplicate(f)
 }
 
-// refused remembers who is to hear when there is memory again.
+// bytes is how much memory the rings have.
+func (r *rings) bytes() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int64(len(r.made)) * shmring.Size
+}
+
+// refused remembers who is to hear when it is worth asking again.
 func (r *rings) refused(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,29 +82,35 @@ func (r *rings) refused(p *peer) {
 	r.short[p] = struct{}{}
 }
 
-// release forgets the memory of the lanes that match, and tells those for whom there was none.
+// release forgets the memory of the lanes that match. Those for whom there was none may ask again.
 func (r *rings) release(match func(lane) bool) {
-	for _, p := range r.free(match) {
-		p.put(outgoing{typ: control.TypeRoom})
+	if r.free(match) {
+		r.askAgain()
 	}
 }
 
-// free is release, and gives who is to be told.
-func (r *rings) free(match func(lane) bool) (tell []*peer) {
+func (r *rings) free(match func(lane) bool) (any bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := len(r.made)
 	for l, f := range r.made {
 		if match(l) {
 			_ = f.Close() // nothing was written to the file
 			delete(r.made, l)
+			any = true
 		}
 	}
-	if len(r.made) < before {
-		tell = slices.Collect(maps.Keys(r.short))
-		clear(r.short)
+	return any
+}
+
+// askAgain tells those who were refused that something has changed: there is memory, or a holder is back.
+func (r *rings) askAgain() {
+	r.mu.Lock()
+	tell := slices.Collect(maps.Keys(r.short))
+	clear(r.short)
+	r.mu.Unlock()
+	for _, p := range tell {
+		p.put(outgoing{typ: control.TypeRoom})
 	}
-	return tell
 }
 
 // forget a peer whose connection has ended.
@@ -128,10 +139,11 @@ func (p *peer) ring(m *control.Message, reply func(control.Answer)) {
 	}
 	p.work(reply, func(context.Context) { // memory is zeroed: that takes a moment
 		files, reason, err := p.share(o, r)
-		var full errFull
-		later := errors.As(err, &full)
+		var not errLater
+		later := errors.As(err, &not)
 		if later {
-			reason, err = full.Error(), nil
+			p.hook.rings.refused(p)
+			reason, err = not.reason, nil
 		}
 		p.put(outgoing{answer: reply, body: control.RingReply{Reason: reason, Later: later}, files: files, err: err})
 	})
@@ -147,14 +159,13 @@ func (p *peer) share(o *owner, r control.Ring) (files []*os.File, reason string,
 	switch {
 	case away:
 		return nil, "", fmt.Errorf("the proxy of %v is away", r.To.Slot)
-	case other == nil:
-		return nil, fmt.Sprintf("%v is not on this host", r.To.Slot), nil
+	case other == nil: // or this hook is new, and it hasn't come back yet
+		return nil, "", errLater{fmt.Sprintf("%v is not on this host", r.To.Slot)}
 	case !beside(p.fact()) || !beside(other.fact()):
 		return nil, "one of the two reaches the hook over TCP", nil
 	}
 	near, far, err := p.hook.ends(l)
-	if errors.As(err, new(errFull)) {
-		p.hook.rings.refused(p)
+	if errors.As(err, new(errLater)) {
 		return nil, "", err
 	}
 	if err != nil {

@@ -142,6 +142,9 @@ func TestRingMemoryIsBounded(t *testing.T) {
 	if again := inode(); again != first {
 		t.Error("a lane has other memory the second time")
 	}
+	if st := s.hookStatus(); st.RingMemory != shmring.Size || st.RingLimit != 4*shmring.Size {
+		t.Errorf("the hook says that links have %d of %d bytes", st.RingMemory, st.RingLimit)
+	}
 	if _, reason, err := in.ring(out.holder(), 1); err != nil || !strings.Contains(reason, "no memory left for it: 1 rings are in use, 1 of them by this pipeline") {
 		t.Errorf("%q, %v", reason, err)
 	}
@@ -161,6 +164,32 @@ func TestRingMemoryIsBounded(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal(reason, err)
 		}
+	}
+}
+
+// TestRingsAfterATakeOver: a holder that hasn't come back to a new hook yet can't be shared memory with; whoever
+// asked is told when it has.
+func TestRingsAfterATakeOver(t *testing.T) {
+	s := newSite(t, nil)
+	team := s.staff(240_000)
+	in, out := team["in"], team["out"]
+	if err := s.hook.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-in.conn.Done()
+	s.open()
+	if r := in.comeBack(s.addr); !r.Keep {
+		t.Fatal(r.Reason)
+	}
+	if files, reason, err := in.ring(out.holder(), 0); len(files) > 0 || !strings.Contains(reason, "out[0] is not on this host") {
+		t.Errorf("%d descriptors, %q, %v", len(files), reason, err)
+	}
+	if r := out.comeBack(s.addr); !r.Keep {
+		t.Fatal(r.Reason)
+	}
+	in.await(control.TypeRoom, nil)
+	if files, reason, err := in.ring(out.holder(), 0); err != nil || len(files) != 2 {
+		t.Error(len(files), reason, err)
 	}
 }
 

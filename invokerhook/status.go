@@ -82,7 +82,8 @@ func (o *owner) status() control.PipelineStatus {
 func (h *Hook) status() control.HookStatus {
 	now := h.now()
 	n, _ := h.invokers.alive(now)
-	out := control.HookStatus{Name: h.cfg.Host, Invokers: n, SkippedKafka: h.poisoned.Load(), Refused: map[string]uint64{}}
+	out := control.HookStatus{Name: h.cfg.Host, Invokers: n, SkippedKafka: h.poisoned.Load(), Refused: map[string]uint64{},
+		RingMemory: h.rings.bytes(), RingLimit: h.cfg.RingMemory}
 	for kind, n := range h.Refused() {
 		out.Refused[string(kind)] = n
 	}

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ kind: Pipeline
 metadata: {name: carried}
 spec:
   vertices:
-    - {name: in, source: {generator: {rate: 2000, count: %d, size: 64}}}
+    - {name: in, source: {generator: {rate: 1000, count: %d, size: 64}}}
     - {name: work, function: {source: work.py}%s}
     - {name: out, sink: {stdout: {}}}
   edges:
@@ -27,7 +28,7 @@ spec:
 // load, and nothing is lost, repeated or comes out of order. A hook that takes over knows of it, and what else
 // is changed waits for the next start.
 func TestLinksMove(t *testing.T) {
-	const count = 40_000
+	const count = 30_000
 	w := flowing(t, fmt.Sprintf(carried, count, "", "auto"))
 	over := func(want string) (st control.PipelineStatus) {
 		t.Helper()
@@ -90,4 +91,33 @@ func TestLinksMove(t *testing.T) {
 	if last.Moves > 0 {
 		t.Errorf("%d slots have other containers", last.Moves)
 	}
+}
+
+// TestMemoryForOneLink: the hook's memory is for one link of a pipeline; the other goes over QUIC, says why, and all
+// events come.
+func TestMemoryForOneLink(t *testing.T) {
+	const count = 10_000
+	w := flowing(t, fmt.Sprintf(carried, count, "", "auto"), "--ring-memory", "5Mi")
+	var over []string
+	w.eventually("two links", func() bool {
+		st, _ := w.status()
+		over = nil
+		for _, s := range st.Slots {
+			for _, l := range s.Links {
+				if l.Up {
+					over = append(over, l.Carrier)
+				}
+			}
+		}
+		return len(over) == 2
+	})
+	slices.Sort(over)
+	if over[0] != "quic: the hook has no memory left for it: 1 rings are in use, 1 of them by this pipeline" || over[1] != "shm" {
+		t.Errorf("links over %q", over)
+	}
+	last, _ := w.status()
+	if code := w.wait(2 * time.Minute); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	w.exactly(count, last)
 }

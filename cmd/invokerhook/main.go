@@ -19,6 +19,7 @@ import (
 	"github.com/weft-stream/weft/internal/control"
 	"github.com/weft-stream/weft/invokerhook"
 	"github.com/weft-stream/weft/invokerhook/attest"
+	"github.com/weft-stream/weft/pipeline"
 )
 
 func main() {
@@ -57,7 +58,17 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	keyFile := fs.String("key-file", getenv("WEFT_KEY_FILE"), "file of the cluster's keys: one a line, 64 hex digits, the one in use first (WEFT_KEY_FILE)")
 	fs.DurationVar(&cfg.InvokerSilence, "invoker-silence", 0, "how long an invoker may give no sign of life before its workers are replaced (default 5s)")
 	fs.StringVar(&cfg.Metrics, "metrics", getenv("WEFT_METRICS"), "where to answer GET /metrics for Prometheus, HOST:PORT; it names all namespaces' pipelines (WEFT_METRICS, default nowhere)")
+	fs.Func("ring-memory", "memory for links between workers of this host, for instance 512Mi; a quarter of it is the most that one pipeline gets, and links beyond it go over QUIC (WEFT_RING_MEMORY, default 1Gi)", func(text string) (err error) {
+		cfg.RingMemory, err = pipeline.ParseSize(text)
+		return err
+	})
 	level := fs.String("log-level", or(getenv("WEFT_LOG_LEVEL"), "info"), "debug, info, warn or error (WEFT_LOG_LEVEL)")
+	if env := getenv("WEFT_RING_MEMORY"); env != "" {
+		if err := fs.Set("ring-memory", env); err != nil {
+			fmt.Fprintf(stderr, "invokerhook: WEFT_RING_MEMORY: %v\n", err)
+			return 2
+		}
+	}
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}

@@ -115,6 +115,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"--key-file", bad}, 2, "line 1 is not a key"},
 		{[]string{"--key-file", filepath.Join(dir, "absent")}, 2, "absent"},
 		{[]string{"--log-level", "loud"}, 2, "loud"},
+		{[]string{"--ring-memory", "512MB"}, 2, "not a size: write 512Ki"},
+		{[]string{"--key-file", good, "--kafka", "127.0.0.1:1", "--apihost", "x", "--ring-memory", "1Mi"}, 1, "want at least"},
 		{[]string{"--key-file", short, "--kafka", "127.0.0.1:1", "--apihost", "x"}, 1, "needs 32"},
 		{[]string{"--key-file", short}, 1, "Kafka broker"},
 		{[]string{"--key-file", good, "--kafka-tls-ca", bad}, 2, "has no certificate in PEM"},

@@ -43,16 +43,17 @@ type local struct {
 
 // localOptions are what weft run and weft up let one choose.
 type localOptions struct {
-	listen    string // REST address
-	auth      string
-	limits    string // "" or "openwhisk"
-	hook      string
-	placement localwhisk.Placement
-	grace     time.Duration
-	docker    bool   // containers are Docker's
-	props     string // file for API host and key
-	settings  []localwhisk.Setting
-	note      io.Writer // what happens to the hook
+	listen     string // REST address
+	auth       string
+	limits     string // "" or "openwhisk"
+	hook       string
+	placement  localwhisk.Placement
+	grace      time.Duration
+	docker     bool   // containers are Docker's
+	ringMemory string // the hook's; "": as it likes
+	props      string // file for API host and key
+	settings   []localwhisk.Setting
+	note       io.Writer // what happens to the hook
 }
 
 // openLocal starts platform and hook and returns once both answer.
@@ -110,7 +111,7 @@ func openLocal(ctx context.Context, o localOptions) (_ *local, err error) {
 		}
 		return nil, exitWith(exitMissing, err)
 	}
-	if err := l.openHook(ctx, bins["invokerhook"]); err != nil || o.props == "" {
+	if err := l.openHook(ctx, bins["invokerhook"], o.ringMemory); err != nil || o.props == "" {
 		return l, err
 	}
 	props := openwhisk.WskProps{"APIHOST": l.platform.APIHost(), "AUTH": l.platform.Auth(), "NAMESPACE": "_"}
@@ -118,7 +119,7 @@ func openLocal(ctx context.Context, o localOptions) (_ *local, err error) {
 }
 
 // openHook starts the hook and the loop that starts it again should it die.
-func (l *local) openHook(ctx context.Context, bin string) error {
+func (l *local) openHook(ctx context.Context, bin, ringMemory string) error {
 	keyFile := filepath.Join(l.state, "cluster.key")
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails, see crypto/rand
@@ -137,6 +138,9 @@ func (l *local) openHook(ctx context.Context, bin string) error {
 		defer log.Close()
 		cmd := exec.Command(bin, "--listen", l.hookAt, "--kafka", l.platform.KafkaAddr(),
 			"--apihost", l.platform.APIHost(), "--key-file", keyFile, "--attest", attested)
+		if ringMemory != "" {
+			cmd.Args = append(cmd.Args, "--ring-memory", ringMemory)
+		}
 		if host := os.Getenv("DOCKER_HOST"); l.docker && host != "" {
 			cmd.Args = append(cmd.Args, "--docker", host)
 		}

@@ -35,6 +35,7 @@ type localFlags struct {
 	placement, props     string
 	containers           string
 	settings             []string
+	ringMemory           string
 	grace                time.Duration
 }
 
@@ -46,11 +47,12 @@ func (l *localFlags) flags(c *cobra.Command, listen string) {
 	c.Flags().StringVar(&l.placement, "placement", "", "pass-over-last: never reuse the container that ran an action last; busy: a container stays busy a while after its answer")
 	c.Flags().StringArrayVar(&l.settings, "config", nil, "a setting of the platform under OpenWhisk's name, KEY=VALUE, for instance whisk.container-proxy.timeouts.pause-grace=10s")
 	c.Flags().StringVar(&l.props, "wskprops", "", "write API host and key to this file, as wsk reads them, once the API answers")
+	c.Flags().StringVar(&l.ringMemory, "ring-memory", "", "the hook's memory for links, for instance 512Mi; beyond it they go over QUIC (default 1Gi)")
 	c.Flags().DurationVar(&l.grace, "pause-grace", 10*time.Second, "idle time after which a container is frozen")
 }
 
 func (l *localFlags) options() (localOptions, error) {
-	o := localOptions{listen: l.listen, limits: l.limits, hook: l.hook, grace: l.grace, props: l.props, docker: l.containers == "docker"}
+	o := localOptions{listen: l.listen, limits: l.limits, hook: l.hook, grace: l.grace, props: l.props, docker: l.containers == "docker", ringMemory: l.ringMemory}
 	if l.containers != "docker" && l.containers != "processes" {
 		return o, exitWith(exitUsage, fmt.Errorf("--containers %q: want processes or docker", l.containers))
 	}
@@ -76,6 +78,9 @@ func (l *localFlags) options() (localOptions, error) {
 	}
 	if _, _, err := control.Address(l.hook); l.hook != "" && err != nil {
 		return o, exitWith(exitUsage, fmt.Errorf("--hook: %w", err))
+	}
+	if _, err := pipeline.ParseSize(l.ringMemory); l.ringMemory != "" && err != nil {
+		return o, exitWith(exitUsage, fmt.Errorf("--ring-memory: %w", err))
 	}
 	if l.limits != "" && l.limits != "openwhisk" {
 		return o, exitWith(exitUsage, fmt.Errorf("--limits %q: want openwhisk, or nothing", l.limits))

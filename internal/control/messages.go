@@ -36,7 +36,7 @@ const (
 	TypeRelease   = "release"   // Release: answer the open /run
 	TypeTerminate = "terminate" // Terminate: stop the worker, answer the open /run
 	TypeOffer     = "offer"     // Offer, with two descriptors: the other end of a ring
-	TypeRoom      = "room"      // no body: there is memory for rings again, after some was refused
+	TypeRoom      = "room"      // no body: a ring that was refused may be had now
 	TypeAstray    = "astray"    // Astray: whoever a Way leads to is not there any more
 
 	// Worker to hook, passed on to the attached client: Transfer.
@@ -397,6 +397,8 @@ type HookStatus struct {
 	SkippedKafka  uint64            `json:"skippedKafka,omitempty"`  // messages that are not of their topic
 	Refused       map[string]uint64 `json:"refused,omitempty"`       // callers and leases, by reason
 	KafkaSilentMS int64             `json:"kafkaSilentMs,omitempty"` // for how long Kafka hasn't answered
+	RingMemory    int64             `json:"ringMemory"`              // bytes that links between workers of its host have
+	RingLimit     int64             `json:"ringLimit"`               // and may have
 }
 
 // PipelineStatus is what weft status shows.

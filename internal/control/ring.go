@@ -13,7 +13,7 @@ type Ring struct {
 }
 
 // RingReply answers it. With a Reason there is no ring between the two, and no descriptor; Later says that
-// there may be one when the hook has memory again, which it tells (TypeRoom).
+// there may be one another time, which the hook tells if it can (TypeRoom).
 type RingReply struct {
 	Reason string `json:"reason,omitempty"`
 	Later  bool   `json:"later,omitempty"`
