@@ -18,7 +18,7 @@ func BenchmarkAtRest(b *testing.B) {
 	write(b, dir, "p.yaml", strings.Replace(chainSpec(8), "generator: {rate: 1}", "stdin: {}", 1))
 	in, open := fifo(b, dir)
 	w := weftIn(b, dir, "run", "p.yaml", "--in", in)
-	end := open()
+	end := input(b, open, w)
 	defer end.Close()
 	w.running()
 	var proxies []int

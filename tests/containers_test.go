@@ -176,7 +176,7 @@ func (f *fed) settled() {
 		}
 		select {
 		case <-f.command.done:
-			f.t.Fatal("weft has ended")
+			f.t.Fatalf("weft has ended:\n%s", tail(f.stderr.String(), 4000))
 		case <-time.After(200 * time.Millisecond):
 		}
 		if time.Now().After(end) {

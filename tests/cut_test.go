@@ -45,7 +45,7 @@ func cutAndHeal(t *testing.T, chain string) {
 	write(t, dir, "work.py", "def main(event):\n    yield event\n")
 	in, open := fifo(t, dir)
 	w := weftIn(t, dir, "run", "p.yaml", "--in", in)
-	f := &feeder{t: t, w: open()}
+	f := &feeder{t: t, w: input(t, open, w)}
 	defer f.w.Close()
 	before := w.running()
 	f.write(20)

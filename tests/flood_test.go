@@ -36,7 +36,7 @@ func TestFlood(t *testing.T) {
 	const events = 150
 	in, open := fifo(t, dir)
 	w := weftIn(t, dir, "run", "p.yaml", "--in", in, "--lease", "4s")
-	feed := open()
+	feed := input(t, open, w)
 	for i := range events {
 		fmt.Fprintf(feed, "{\"n\":%d}\n", i)
 	}

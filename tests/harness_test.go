@@ -301,19 +301,35 @@ func write(t testing.TB, dir, name, text string) string {
 }
 
 // fifo makes one and gives the function that opens its writing end, which waits for the reader.
-func fifo(t testing.TB, dir string) (string, func() io.WriteCloser) {
+func fifo(t testing.TB, dir string) (string, func(reader *command) (io.WriteCloser, error)) {
 	t.Helper()
 	path := filepath.Join(dir, "in.fifo")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path, func() io.WriteCloser {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
+	return path, func(reader *command) (io.WriteCloser, error) {
+		for {
+			f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+			if !errors.Is(err, syscall.ENXIO) { // nobody reads: a weft that has failed never will
+				return f, err
+			}
+			select {
+			case <-reader.done:
+				return nil, fmt.Errorf("weft has ended before it opened its input:\n%s", tail(reader.stderr.String(), 4000))
+			case <-time.After(5 * time.Millisecond):
+			}
 		}
-		return f
 	}
+}
+
+// input opens the writing end, for a test that has nothing else to do.
+func input(t testing.TB, open func(*command) (io.WriteCloser, error), reader *command) io.WriteCloser {
+	t.Helper()
+	w, err := open(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }
 
 // ndjson decodes each line of text.

@@ -67,7 +67,11 @@ func feed(t testing.TB, spec string, also files, args ...string) *fed {
 	}
 	in, open := fifo(t, dir)
 	f := &fed{command: weftIn(t, dir, append([]string{"run", "p.yaml", "--in", in}, args...)...), stop: make(chan struct{})}
-	f.done.Go(func() { f.feedLoop(open()) })
+	f.done.Go(func() {
+		if w, err := open(f.command); err == nil { // what has become of weft the test finds
+			f.feedLoop(w)
+		}
+	})
 	t.Cleanup(func() { f.finish(); f.interrupt() })
 	return f
 }

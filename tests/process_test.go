@@ -26,7 +26,7 @@ func TestProcesses(t *testing.T) {
 	dir := t.TempDir()
 	in, open := fifo(t, dir)
 	w := weftIn(t, dir, "run", example, "--in", in, "--lease", "4s")
-	feed := open()
+	feed := input(t, open, w)
 	defer feed.Close()
 	st := w.running()
 	if _, err := io.WriteString(feed, "one two two\n"); err != nil {
