@@ -76,9 +76,10 @@ type Config struct {
 	// CertLifetime is how long a slot's certificate is good: a renewal that comes with a CSR makes a new
 	// one, and without that it must outlast the pipeline. Default 30 days.
 	CertLifetime time.Duration
-	// RingMemory bounds the memory, in bytes, that the hook makes for links between workers of its host, a
-	// quarter of it for one pipeline; beyond it links go over QUIC. Default 1 GiB, about 960 links; at least what
-	// gives a pipeline one.
+	// RingMemory bounds the memory, in bytes, that the hook makes for workers of its host: for links, and for payloads
+	// that are read in place. A quarter of it is for one pipeline, three quarters of that for payloads. Beyond it links
+	// go over QUIC, and payloads are copied. Default 1 GiB: about 960 links; at least
+	// what gives a pipeline one.
 	RingMemory int64
 	// Docker is the address of the daemon that runs the action containers, as in DOCKER_HOST; "" for none.
 	Docker string

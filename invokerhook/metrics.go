@@ -90,7 +90,7 @@ func (h *Hook) metrics() string {
 	}
 	st := h.status()
 	metric("invokers", "gauge", "Invokers that give signs of life.").add(float64(st.Invokers))
-	metric("ring_memory_bytes", "gauge", "Memory that links between workers of the host have.").add(float64(st.RingMemory))
+	metric("ring_memory_bytes", "gauge", "Memory that links between workers of the host, and payloads read in place, have.").add(float64(st.RingMemory))
 	metric("ring_memory_limit_bytes", "gauge", "Memory that they may have.").add(float64(st.RingLimit))
 	metric("kafka_skipped_total", "counter", "Messages that are not of their topic.").add(float64(st.SkippedKafka))
 	metric("kafka_silent_seconds", "gauge", "For how long Kafka has not answered; 0 if it does.").add(float64(st.KafkaSilentMS) / 1000)

@@ -112,6 +112,8 @@ func (p *peer) fromProxy(m *control.Message, wants bool, reply func(control.Answ
 		p.step(m, reply)
 	case control.TypeRing:
 		p.ring(m, reply)
+	case control.TypeArena:
+		p.arena(m, reply)
 	case control.TypeEnter:
 		p.enter(m, reply)
 	case control.TypePull, control.TypeWrite, control.TypeDead:

@@ -19,57 +19,98 @@ import (
 // pipelineShare is the part of a hook's memory for rings that one pipeline may have: 1/pipelineShare.
 const pipelineShare = 4
 
-// lane is one ring's place: between two holders of slots, who get the same memory whenever they ask.
+// lane is one ring's place: between two holders of slots, who get the same memory whenever they ask. An arena's is
+// from a holder to itself.
 type lane struct {
 	from, to grant
 	number   int
+}
+
+// share is one lane's memory. An arena's owner has the only descriptor.
+type share struct {
+	file *os.File // nil: an arena's
+	size int64
 }
 
 // rings is the memory that slots of this host share, which nobody else ever gets. It counts until one of
 // the two doesn't hold its slot any more: what a living worker still has mapped then is its own container's.
 type rings struct {
 	mu    sync.Mutex
-	made  map[lane]*os.File
+	made  map[lane]share
 	short map[*peer]struct{} // who was refused one since there was last reason to ask again
 }
 
-// errLater is why two slots have no ring now; they may when they ask again.
+// errLater is why two slots have no ring, or one no arena, now; they may when they ask again.
 type errLater struct{ reason string }
 
 func (e errLater) Error() string { return e.reason }
 
-// memory gives a lane's, as a descriptor of the caller's. most is in rings.
-func (r *rings) memory(l lane, most int) (*os.File, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f := r.made[l]
-	if f == nil {
-		of := 0
-		for other := range r.made {
-			if other.from.name == l.from.name {
-				of++
-			}
-		}
-		if len(r.made) >= most || of >= most/pipelineShare {
-			return nil, errLater{fmt.Sprintf("the hook has no memory left for it: %d rings are in use, %d of them by this pipeline", len(r.made), of)}
-		}
-		var err error
-		if f, err = shmring.NewMemory(); err != nil {
-			return nil, err
-		}
-		if r.made == nil {
-			r.made = map[lane]*os.File{}
-		}
-		r.made[l] = f
-	}
-	return shm.Duplicate(f)
+// full says that there is no memory now, by what is in use.
+func full(all, of use) error {
+	return errLater{fmt.Sprintf("the hook has no memory left for it: %d rings are in use, %d of them by this pipeline; for payloads %d MiB, %d of them",
+		all.rings, of.rings, all.arenas>>20, of.arenas>>20)}
 }
 
-// bytes is how much memory the rings have.
+// use is what rings, and arenas' bytes, there are.
+type use struct {
+	rings  int
+	arenas int64
+}
+
+func (u use) bytes() int64 { return int64(u.rings)*shmring.Size + u.arenas }
+
+func (u *use) add(s share) {
+	if s.file == nil {
+		u.arenas += s.size
+	} else {
+		u.rings++
+	}
+}
+
+// used is what everybody has, and what a pipeline has of it. The caller holds mu.
+func (r *rings) used(by grant) (all, of use) {
+	for l, s := range r.made {
+		all.add(s)
+		if l.from.name == by.name {
+			of.add(s)
+		}
+	}
+	return all, of
+}
+
+// memory gives a lane's ring, as a descriptor of the caller's. most is in bytes.
+func (r *rings) memory(l lane, most int64) (*os.File, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.made[l]
+	if !ok {
+		all, of := r.used(l.from)
+		if all.bytes()+shmring.Size > most || of.bytes()+shmring.Size > most/pipelineShare {
+			return nil, full(all, of)
+		}
+		var err error
+		if s.file, err = shmring.NewMemory(); err != nil {
+			return nil, err
+		}
+		r.keep(l, s)
+	}
+	return shm.Duplicate(s.file)
+}
+
+// keep notes a lane's memory. The caller holds mu.
+func (r *rings) keep(l lane, s share) {
+	if r.made == nil {
+		r.made = map[lane]share{}
+	}
+	r.made[l] = s
+}
+
+// bytes is how much memory rings and arenas have.
 func (r *rings) bytes() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return int64(len(r.made)) * shmring.Size
+	all, _ := r.used(grant{})
+	return all.bytes()
 }
 
 // refused remembers who is to hear when it is worth asking again.
@@ -92,9 +133,9 @@ func (r *rings) release(match func(lane) bool) {
 func (r *rings) free(match func(lane) bool) (any bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for l, f := range r.made {
+	for l, s := range r.made {
 		if match(l) {
-			_ = f.Close() // nothing was written to the file
+			shm.CloseAll([]*os.File{s.file})
 			delete(r.made, l)
 			any = true
 		}
@@ -182,8 +223,7 @@ func (p *peer) share(o *owner, r control.Ring) (files []*os.File, reason string,
 // ends makes both ends of a lane's ring.
 func (h *Hook) ends(l lane) (near, far []*os.File, err error) {
 	near, far = make([]*os.File, 2), make([]*os.File, 2)
-	most := int(h.cfg.RingMemory / shmring.Size)
-	if near[0], err = h.rings.memory(l, most); err == nil {
+	if near[0], err = h.rings.memory(l, h.cfg.RingMemory); err == nil {
 		if far[0], err = shm.Duplicate(near[0]); err == nil {
 			near[1], far[1], err = shm.Pair()
 		}

@@ -223,3 +223,89 @@ func inodeOf(t *testing.T, f *os.File) uint64 {
 	}
 	return i.Sys().(*syscall.Stat_t).Ino
 }
+
+// arena asks for memory for payloads.
+func (p *proxy) arena(of control.Holder, size int64) (files []*os.File, reason string, err error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	a := p.assignment
+	var reply control.ArenaReply
+	files, err = p.conn.CallFiles(ctx, control.TypeArena, control.Arena{Namespace: a.Namespace, Pipeline: a.Pipeline.Name, Of: of, Size: size}, &reply)
+	p.t.Cleanup(func() { shm.CloseAll(files) })
+	return files, reply.Reason, err
+}
+
+// TestArenaMemory: a slot gets memory that it alone can write, of its pipeline's part, which rings have a part of too.
+func TestArenaMemory(t *testing.T) {
+	const mib = 1 << 20
+	s := newSite(t, func(c *invokerhook.Config) { c.RingMemory = 64 * mib })
+	team := s.staff(240_000)
+	in, out := team["in"], team["out"]
+	for i, size := range []int64{8 * mib, 4 * mib} { // 12 of 16
+		files, reason, err := []*proxy{in, out}[i].arena([]*proxy{in, out}[i].holder(), size)
+		if err != nil || reason != "" || len(files) != 1 {
+			t.Fatal(len(files), reason, err)
+		}
+		own, err := shm.MapOwner(files[0], int(size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer own.Close()
+		if lent, err := shm.MapLent(files[0], int(size)); err != nil {
+			t.Error(err)
+		} else {
+			lent.Close()
+		}
+	}
+	for name, c := range map[string]struct {
+		of   control.Holder
+		size int64
+		want string
+	}{
+		"more than its part": {in.holder(), mib, "0 rings are in use, 0 of them by this pipeline; for payloads 12 MiB, 12 of them"},
+		"nothing":            {in.holder(), 0, "an arena of 0 bytes"},
+		"less than nothing":  {in.holder(), -1 << 60, "an arena of -"},
+		"beyond all":         {in.holder(), 1 << 62, "an arena of 4"},
+		"another's":          {out.holder(), mib, "was not given to this worker"},
+	} {
+		files, reason, err := in.arena(c.of, c.size)
+		if err != nil {
+			reason = err.Error()
+		}
+		if len(files) > 0 || !strings.Contains(reason, c.want) {
+			t.Errorf("%s: %d descriptors, %q, want %q", name, len(files), reason, c.want)
+		}
+	}
+	if files, reason, err := in.ring(out.holder(), 0); len(files) != 2 {
+		t.Errorf("no ring beside arenas: %q, %v", reason, err)
+	}
+	// The bytes of a slot that is lost are there for others, no earlier.
+	_ = out.conn.Close()
+	next := newProxy(t, s.addr)
+	if r := next.bring(s.next()); r.Verdict != control.Take {
+		t.Fatalf("%+v", r)
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		files, reason, err := next.arena(next.holder(), 4*mib)
+		if len(files) == 1 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(reason, err)
+		}
+	}
+}
+
+// TestNoArenaOverTCP: a file can't go there.
+func TestNoArenaOverTCP(t *testing.T) {
+	s := newSite(t, nil)
+	s.start(60_000)
+	p := newProxy(t, s.hook.Addrs()[1])
+	if r := p.bring(s.next()); r.Verdict != control.Take {
+		t.Fatalf("%+v", r)
+	}
+	if files, _, err := p.arena(p.holder(), 1<<20); err == nil || !strings.Contains(err.Error(), "over TCP") {
+		t.Errorf("%d descriptors, %v", len(files), err)
+	}
+}

@@ -171,7 +171,7 @@ func hookLines(w io.Writer, h control.HookStatus) {
 		fmt.Fprintf(w, "hook %s: Kafka has not answered for %s; pipelines go on, and no slot is given away\n", h.Name, time.Duration(h.KafkaSilentMS)*time.Millisecond)
 	}
 	if h.RingMemory > h.RingLimit/2 {
-		fmt.Fprintf(w, "hook %s: links have %d of %d MiB of memory; beyond it they go over QUIC (--ring-memory)\n", h.Name, h.RingMemory>>20, h.RingLimit>>20)
+		fmt.Fprintf(w, "hook %s: links and payloads have %d of %d MiB of memory; beyond it links go over QUIC, and payloads are copied (--ring-memory)\n", h.Name, h.RingMemory>>20, h.RingLimit>>20)
 	}
 	if h.SkippedKafka > 0 {
 		fmt.Fprintf(w, "hook %s: skipped %d message(s) on Kafka that are not of their topic; its log says where\n", h.Name, h.SkippedKafka)

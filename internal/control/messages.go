@@ -26,6 +26,7 @@ const (
 	TypeLog           = "log"           // Log
 	TypeStep          = "step"          // call: Step → StepReply, of the conductor action's components
 	TypeRing          = "ring"          // call: Ring → RingReply with two descriptors, unless it says why not
+	TypeArena         = "arena"         // call: Arena → ArenaReply with a descriptor, unless it says why not
 	TypeEnter         = "enter"         // call: Enter → Way, of the container of an event's invocation
 
 	// Hook to proxy.

@@ -19,6 +19,19 @@ type RingReply struct {
 	Later  bool   `json:"later,omitempty"`
 }
 
+// Arena asks for memory for payloads, which the caller alone will write; see quicmesh/arena.
+type Arena struct {
+	Namespace string `json:"namespace"`
+	Pipeline  string `json:"pipeline"`
+	Of        Holder `json:"of"` // the caller
+	Size      int64  `json:"size"`
+}
+
+// ArenaReply answers it. With a Reason there is none now, and no descriptor.
+type ArenaReply struct {
+	Reason string `json:"reason,omitempty"`
+}
+
 // Offer brings the other end to whom it leads.
 type Offer struct {
 	Namespace string `json:"namespace"`
