@@ -81,6 +81,20 @@ func (b *Brain) held(s *slot) (held, hold int64) {
 	return b.now - s.ArrivedMS, hold
 }
 
+// LeasesEnd is when the first of the slots' leases ends, or has ended; 0 without any. Epoch milliseconds.
+func (b *Brain) LeasesEnd() (first int64) {
+	for _, s := range b.s.Slots {
+		if !s.held() {
+			continue
+		}
+		_, hold := b.held(s)
+		if end := s.ArrivedMS + hold; first == 0 || end < first {
+			first = end
+		}
+	}
+	return first
+}
+
 func (b *Brain) late(s *slot) bool {
 	held, hold := b.held(s)
 	return held >= hold*4/5

@@ -65,6 +65,10 @@ func testKafkaOutage(t *testing.T, newSite siteMaker) {
 	if st := s.status(); st.Restarts != 0 || len(s.fired) != 0 {
 		t.Fatalf("decided without the registry: %+v", st)
 	}
+	s.until("stalled", func(st control.PipelineStatus) bool {
+		x := st.Stalled
+		return st.Phase == control.Running && x != nil && x.SinceMS > 0 && x.LeasesMS > x.SinceMS && x.LeasesMS <= x.SinceMS+60_000 && x.Reason != ""
+	})
 	s.broker.cut(false)
 	f := s.next()
 	if f.token.Stage != "out" {
@@ -73,6 +77,9 @@ func testKafkaOutage(t *testing.T, newSite siteMaker) {
 	again := newProxy(t, s.addr)
 	if r := again.bring(f); r.Verdict != control.Take || r.Assignment.Term != 1 {
 		t.Fatalf("the successor: %+v", r)
+	}
+	if st := s.status(); st.Stalled != nil {
+		t.Errorf("still stalled: %+v", st.Stalled)
 	}
 	// Completions are heard again, too.
 	s.fail(again.lease.activation, "it is over")

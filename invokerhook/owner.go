@@ -256,6 +256,7 @@ func (o *owner) persist() error {
 			}
 		}
 		o.log.Warn().Err(err).Msg("registry doesn't answer: the pipeline goes on, nothing is decided")
+		o.publishStall(err)
 		select {
 		case <-o.ctx.Done():
 			return fmt.Errorf("stopped before the registry answered: %w", err)

@@ -35,6 +35,16 @@ func (o *owner) publish() {
 	o.show(v)
 }
 
+// publishStall says that the registry can't be written. The next view doesn't.
+func (o *owner) publishStall(err error) {
+	v, _ := o.look()
+	if v.status.Stalled != nil {
+		return
+	}
+	v.status.Stalled = &control.Stall{SinceMS: o.hook.now().UnixMilli(), Reason: err.Error(), LeasesMS: o.brain.LeasesEnd()}
+	o.show(v)
+}
+
 // publishLost says that this hook doesn't own the pipeline any more.
 func (o *owner) publishLost(err error) {
 	v, _ := o.look()

@@ -108,6 +108,9 @@ func statusTable(w io.Writer, st control.Status) {
 			}
 			fmt.Fprintf(w, "  %s: %s\n", label, printable(p.Error))
 		}
+		if p.Stalled != nil {
+			fmt.Fprintf(w, "  stalled: %s\n", printable(stall(p.Stalled, time.Now())))
+		}
 		if p.Change != "" {
 			fmt.Fprintf(w, "  under way: %s\n", printable(p.Change))
 		}
@@ -137,6 +140,19 @@ func statusTable(w io.Writer, st control.Status) {
 		linkLines(w, p)
 	}
 	hookLines(w, st.Hook)
+}
+
+// stall says since when nothing can be decided, why, and what comes of it.
+func stall(s *control.Stall, now time.Time) string {
+	text := fmt.Sprintf("since %s nothing can be decided, for the registry on Kafka can't be written", clock(s.SinceMS))
+	switch end := time.UnixMilli(s.LeasesMS); {
+	case s.LeasesMS == 0:
+	case now.Before(end):
+		text += fmt.Sprintf("; events flow until the first lease ends, at %s", clock(s.LeasesMS))
+	default:
+		text += fmt.Sprintf("; leases have ended since %s, and workers without one wait with what they hold", clock(s.LeasesMS))
+	}
+	return text + "; all goes on when Kafka answers: " + s.Reason
 }
 
 // linkLines tell what links go over, and what is the matter with those that are not up.

@@ -423,8 +423,17 @@ type PipelineStatus struct {
 	Wanted   map[string]int  `json:"wanted,omitempty"`
 	Change   string          `json:"change,omitempty"`  // what is under way, in words
 	GivenUp  string          `json:"givenUp,omitempty"` // why the last change has not come to be, unless another has
+	Stalled  *Stall          `json:"stalled,omitempty"` // nothing can be decided
 	StandBys []StandByStatus `json:"standBys,omitempty"`
 	Unfused  []string        `json:"unfused,omitempty"` // which functions were to share a process and don't, and why
+}
+
+// Stall is why nothing can be decided on a pipeline: its record can't be written. Events flow until leases end; who has
+// none any more waits, frozen if need be, with all it holds, and goes on when the record can be written.
+type Stall struct {
+	SinceMS  int64  `json:"sinceMs"`
+	Reason   string `json:"reason"`
+	LeasesMS int64  `json:"leasesMs,omitempty"` // when the first lease ends, or has ended; 0: there is none
 }
 
 // StandByStatus is one container that has a lease and no slot yet, or is to have.
