@@ -1,15 +1,14 @@
 package sdk_test
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/weft-stream/weft/sdk"
-	weft "github.com/weft-stream/weft/sdk/go"
 )
 
 // buildOffline builds a Go function from its files and the embedded SDK alone.
@@ -32,22 +31,41 @@ func buildOffline(t *testing.T, files ...string) string {
 	return bin
 }
 
+// TestSourceIsWhole: what WriteGo writes is all that a function needs beside the standard library.
 func TestSourceIsWhole(t *testing.T) {
-	embedded, err := weft.Source.ReadDir(".")
+	const module = "github.com/weft-stream/weft/"
+	cmd := exec.Command("go", "list", "-deps", "-f", `{{if not .Standard}}{{.ImportPath}}{{range .GoFiles}} {{.}}{{end}}{{end}}`, "./go")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.Output()
 	check(t, err)
-	var have, want []string
-	for _, e := range embedded {
-		have = append(have, e.Name())
-	}
-	files, err := filepath.Glob("go/*.go")
-	check(t, err)
-	for _, f := range files {
-		if name := filepath.Base(f); name != "source.go" && !strings.HasSuffix(name, "_test.go") {
-			want = append(want, name)
+	dir := t.TempDir()
+	check(t, sdk.WriteGo(dir))
+	written := map[string]bool{}
+	check(t, filepath.WalkDir(filepath.Join(dir, "vendor", module), func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			name, err = filepath.Rel(filepath.Join(dir, "vendor", module), name)
+			written[name] = true
+		}
+		return err
+	}))
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		room, ours := strings.CutPrefix(words[0], module)
+		if !ours {
+			t.Errorf("functions need %s, which they can't have offline", words[0])
+			continue
+		}
+		for _, file := range words[1:] {
+			if name := filepath.Join(room, file); file != "source.go" && !written[name] {
+				t.Errorf("%s is not written", name)
+			}
+			delete(written, filepath.Join(room, file))
 		}
 	}
-	if !slices.Equal(have, want) {
-		t.Fatalf("Source has %s; the folder has %s", have, want)
+	for name := range written {
+		if !strings.Contains(name, "_") { // of another system
+			t.Errorf("%s is written and not needed", name)
+		}
 	}
 }
 

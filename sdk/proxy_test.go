@@ -53,7 +53,7 @@ func start(t *testing.T, cmd *exec.Cmd) *proxy {
 			t.Logf("stdout: %s\nstderr: %s", &p.stdout, &p.stderr)
 		}
 	})
-	if got := p.result(); got != `{"ok":true,"abi":"weft.stream/1"}` {
+	if got := p.result(); got != `{"ok":true,"abi":"weft.stream/1"}` && got != `{"ok":true,"abi":"weft.stream/1","mesh":1}` {
 		t.Fatalf("ack is %q", got)
 	}
 	return p

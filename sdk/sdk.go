@@ -5,11 +5,28 @@ package sdk
 import (
 	"embed"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
+	"github.com/weft-stream/weft/internal/processors"
+	"github.com/weft-stream/weft/internal/shm"
+	"github.com/weft-stream/weft/internal/wire"
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/arena"
+	"github.com/weft-stream/weft/quicmesh/barrier"
+	"github.com/weft-stream/weft/quicmesh/buf"
+	"github.com/weft-stream/weft/quicmesh/direct"
+	"github.com/weft-stream/weft/quicmesh/flow"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
+	"github.com/weft-stream/weft/quicmesh/replay"
+	"github.com/weft-stream/weft/quicmesh/route"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/shmring"
 	weft "github.com/weft-stream/weft/sdk/go"
 	"github.com/weft-stream/weft/sdk/python"
 )
@@ -17,19 +34,42 @@ import (
 const (
 	module  = "github.com/weft-stream/weft"
 	version = "v0.0.0"
-	modules = "# " + module + " " + version + "\n## explicit; go 1.24\n" + module + "/quicmesh/frame\n" + module + "/sdk/go\n"
-	goMod   = "module function\n\ngo 1.24\n\nrequire " + module + " " + version + "\n"
+	// GoVersion is the least that the Go SDK is built with.
+	GoVersion = "1.26"
+	goMod     = "module function\n\ngo " + GoVersion + "\n\nrequire " + module + " " + version + "\n"
 )
+
+// rooms are the packages that a Go function is built of, which import nothing but each other and the standard
+// library.
+var rooms = map[string]embed.FS{
+	"internal/processors":        processors.Source,
+	"internal/shm":               shm.Source,
+	"internal/wire":              wire.Source,
+	"quicmesh":                   quicmesh.Source,
+	"quicmesh/arena":             arena.Source,
+	"quicmesh/barrier":           barrier.Source,
+	"quicmesh/buf":               buf.Source,
+	"quicmesh/direct":            direct.Source,
+	"quicmesh/flow":              flow.Source,
+	"quicmesh/frame":             frame.Source,
+	"quicmesh/outlet":            outlet.Source,
+	"quicmesh/replay":            replay.Source,
+	"quicmesh/route":             route.Source,
+	"quicmesh/transport":         transport.Source,
+	"quicmesh/transport/shmring": shmring.Source,
+	"sdk/go":                     weft.Source,
+}
 
 // WriteGo makes dir a Go module that builds offline with -mod=vendor: it writes vendor/ with the Go SDK,
 // and go.mod. Both must be missing in dir, whose Go files are the function.
 func WriteGo(dir string) error {
 	vendor := filepath.Join(dir, "vendor")
-	if err := writeFiles(filepath.Join(vendor, module, "sdk/go"), weft.Source, "."); err != nil {
-		return err
-	}
-	if err := writeFiles(filepath.Join(vendor, module, "quicmesh/frame"), frame.Source, "."); err != nil {
-		return err
+	modules := "# " + module + " " + version + "\n## explicit; go " + GoVersion + "\n"
+	for _, room := range slices.Sorted(maps.Keys(rooms)) {
+		if err := writeFiles(filepath.Join(vendor, module, room), rooms[room], "."); err != nil {
+			return err
+		}
+		modules += module + "/" + room + "\n"
 	}
 	if err := writeFile(filepath.Join(vendor, "modules.txt"), []byte(modules)); err != nil {
 		return err
@@ -51,6 +91,9 @@ func writeFiles(to string, from embed.FS, folder string) error {
 		return fmt.Errorf("read embedded SDK: %w", err)
 	}
 	for _, e := range entries {
+		if e.Name() == "source.go" || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
 		text, err := from.ReadFile(path.Join(folder, e.Name()))
 		if err != nil {
 			return fmt.Errorf("read embedded SDK: %w", err)

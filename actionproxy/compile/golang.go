@@ -59,7 +59,7 @@ func findGo(environ []string) (string, error) {
 	if tool, ok := find("go", lookup(environ, "PATH")); ok {
 		return tool, nil
 	}
-	return "", errors.New("compile Go action: there is no go command; install Go 1.24 or newer, put it on PATH or name its folder in OW_GO, or deploy a compiled binary")
+	return "", errors.New("compile Go action: there is no go command; install Go 1.26 or newer, put it on PATH or name its folder in OW_GO, or deploy a compiled binary")
 }
 
 // find looks for a program in the folders of a PATH.

@@ -104,7 +104,7 @@ func offlineModule(r Request) (string, error) {
 		return "", err
 	}
 	lib = filepath.Join(lib, "vendor", module)
-	if err := os.WriteFile(filepath.Join(lib, "go.mod"), []byte("module "+module+"\n\ngo 1.24\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(lib, "go.mod"), []byte("module "+module+"\n\ngo "+sdk.GoVersion+"\n"), 0o644); err != nil {
 		return "", fmt.Errorf("write SDK: %w", err)
 	}
 	more := "\nreplace " + module + " => " + lib + "\n"

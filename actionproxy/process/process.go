@@ -48,6 +48,7 @@ type Process struct {
 	stdout  *output
 	stderr  *output
 	abi     string
+	mesh    int
 	turn    chan struct{} // holds one token; whoever has it may write and read lines, and use the next two
 
 	owed int    // answers to activations that were given up
@@ -94,13 +95,14 @@ func (p *Process) ready(ctx context.Context, need bool) error {
 		return fmt.Errorf("wait for the function to say that it is ready: %w", err)
 	}
 	var ack struct {
-		OK  bool   `json:"ok"`
-		ABI string `json:"abi"`
+		OK   bool   `json:"ok"`
+		ABI  string `json:"abi"`
+		Mesh int    `json:"mesh"`
 	}
 	if json.Unmarshal(line, &ack) != nil || !ack.OK {
 		return fmt.Errorf(`wait for the function to say that it is ready: got %.80q on file descriptor 3, want {"ok":true}`, line)
 	}
-	p.abi = ack.ABI
+	p.abi, p.mesh = ack.ABI, ack.Mesh
 	return nil
 }
 
@@ -112,6 +114,9 @@ func (p *Process) exited() error {
 
 // ABI is what the process speaks beside lines: "" or "weft.stream/1".
 func (p *Process) ABI() string { return p.abi }
+
+// Mesh is the version in which the process can hold a mesh itself; 0: it can't.
+func (p *Process) Mesh() int { return p.mesh }
 
 // PID is the process's id, which is its process group's as well.
 func (p *Process) PID() int { return p.cmd.Process.Pid }

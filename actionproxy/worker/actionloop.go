@@ -94,7 +94,7 @@ func (a *actionLoop) receive(ctx context.Context, into []quicmesh.Item) ([]quicm
 			case <-waiting.Done():
 			}
 		}()
-		items, err := a.slot.mesh.Receive(waiting, into)
+		items, err := a.slot.local.Receive(waiting, into)
 		died := err != nil && context.Cause(waiting) == errDied
 		cancel(nil)
 		<-watched
@@ -129,9 +129,9 @@ func (a *actionLoop) item(ctx context.Context, it *quicmesh.Item) error {
 			err = a.event(ctx, &it.Frame)
 		}
 	case quicmesh.KindBarrier:
-		err = a.slot.mesh.SwitchOf(ctx, it.Attempt, it.Barrier, it.Version)
+		err = a.slot.local.SwitchOf(ctx, it.Attempt, it.Barrier, it.Version)
 	case quicmesh.KindEnd:
-		err = a.slot.mesh.EndOf(ctx, it.Attempt)
+		err = a.slot.local.EndOf(ctx, it.Attempt)
 	case quicmesh.KindRollback:
 		return a.rollback(ctx)
 	}

@@ -10,9 +10,7 @@ import (
 // assign takes over what the hook says of the assignment, and says that it is prepared for the next one.
 func (s *slot) assign(c *control.Peers) {
 	for edge, t := range c.Transports {
-		if w := s.ways[uint16(edge)]; w != nil {
-			w.Want(string(t))
-		}
+		s.mesh.Want(uint16(edge), string(t))
 	}
 	s.mesh.SetVersions(meshVersion(c.Holders), meshNext(c.Next))
 	s.mu.Lock()

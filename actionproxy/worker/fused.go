@@ -14,7 +14,7 @@ import (
 // openOutlet makes the slot's outlet; of a fused group, that of the first stage with those of the others.
 func (s *slot) openOutlet(dead *deadLetters) {
 	of := func(stage, origin string, c *outlet.Counts) *outlet.Outlet {
-		return outlet.New(outlet.Config{Mesh: s.mesh, Stage: stage, Edges: outletEdges(s.assignment, origin),
+		return outlet.New(outlet.Config{Mesh: s.local.Mesh, Stage: stage, Edges: outletEdges(s.assignment, origin),
 			Answered: s.assignment.Pipeline.Ingress() != nil, Dead: dead.write, Counts: c})
 	}
 	s.outlet = of(s.stage.Name, "", s.counts)

@@ -7,10 +7,10 @@ import (
 	"github.com/weft-stream/weft/internal/control"
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/direct"
 	"github.com/weft-stream/weft/quicmesh/identity"
 	"github.com/weft-stream/weft/quicmesh/outlet"
 	"github.com/weft-stream/weft/quicmesh/transport"
-	"github.com/weft-stream/weft/quicmesh/transport/shmring"
 )
 
 // join makes the slot's mesh of its assignment, on the candidate's address.
@@ -32,28 +32,40 @@ func (s *slot) join(c *candidate) error {
 		return err
 	}
 	c.endpoint = nil
-	s.rings = shmring.New(shmring.Config{Self: self, Addr: s.addr, Broker: broker{s.hook, self}})
-	config := quicmesh.Config{
-		Self: self, Joins: a.Joins, Attempt: a.Attempt, Seed: a.KeySeed, Transport: s.transport, Near: s.rings,
-		Log: func(event string, kv ...any) { s.logs.say("%s%s", event, pairs(kv)) },
+	if s.functionHolds() {
+		h, err := newHeld(s, self, s.transport)
+		if err != nil {
+			s.closeTransports() // nothing was sent
+			return err
+		}
+		s.mesh = h
+		return nil
 	}
-	config.Out, config.In = meshEdges(a)
-	s.looks, s.ways = transport.NewLooks(), map[uint16]*transport.Way{}
-	for i := range config.Out {
-		e := edgesOf(a)[config.Out[i].ID]
-		w := &transport.Way{Wish: string(e.Transport), Near: s.rings, Far: s.transport, Impossible: s.unlinked, Say: s.logs.say}
-		config.Out[i].Dialer = w
-		s.looks.Add(w)
-		s.ways[config.Out[i].ID] = w
+	config := direct.PlaceConfig{
+		Mesh: quicmesh.Config{Self: self, Joins: a.Joins, Attempt: a.Attempt, Seed: a.KeySeed, Transport: s.transport,
+			Log: func(event string, kv ...any) { s.logs.say("%s%s", event, pairs(kv)) }},
+		Broker: broker{s.hook, self}, Impossible: s.unlinked, Say: s.logs.say,
 	}
+	config.Out, config.Mesh.In = meshEdges(a)
 	if s.desk != nil {
-		config.Guests = s.desk.guests()
+		config.Mesh.Guests = s.desk.guests()
 	}
-	if s.mesh, err = quicmesh.New(config); err != nil {
+	if s.local, err = direct.NewPlace(config); err != nil {
 		s.closeTransports() // nothing was sent
 		return err
 	}
+	s.mesh = s.local
 	return nil
+}
+
+// functionHolds tells whether the slot's mesh is in its function's process: one that can, and serves no fused
+// stages, where memory can be shared at all.
+func (s *slot) functionHolds() bool {
+	if s.stage.Source != nil || s.stage.Sink != nil || s.fn == nil || s.fn.Process() == nil || len(s.stage.Fused) > 0 {
+		return false
+	}
+	network, _, _ := control.Address(s.hook.addr) // a wrong one is found when it is dialled
+	return network == "unix" && s.fn.Process().Mesh() == direct.Version
 }
 
 // edgesOf lists a pipeline's edges by their numbers.
@@ -63,18 +75,17 @@ func edgesOf(a *control.Assignment) []pipeline.Edge {
 
 // closeTransports comes after the mesh's end.
 func (s *slot) closeTransports() {
-	_ = s.rings.Close()
 	_ = s.transport.Close() // nothing that was to be sent is left
 }
 
 // meshEdges lists the edges out of the assignment's stage and into it. An edge's number is its index; those
 // of the returns follow.
-func meshEdges(a *control.Assignment) (out []quicmesh.OutEdge, in []quicmesh.InEdge) {
+func meshEdges(a *control.Assignment) (out []direct.OutEdge, in []quicmesh.InEdge) {
 	forth := len(a.Pipeline.Edges)
 	for i, e := range edgesOf(a) {
 		routing := quicmesh.Routing(e.Routing)
 		if e.From == a.Slot.Stage {
-			out = append(out, quicmesh.OutEdge{ID: uint16(i), To: e.To, Routing: routing, Replicas: replicas(a, e.To), Return: i >= forth})
+			out = append(out, direct.OutEdge{ID: uint16(i), To: e.To, Routing: routing, Replicas: replicas(a, e.To), Return: i >= forth, Wish: string(e.Transport)})
 		}
 		if e.To == a.Slot.Stage {
 			in = append(in, quicmesh.InEdge{ID: uint16(i), From: e.From, Routing: routing, Replicas: replicas(a, e.From), Return: i >= forth})

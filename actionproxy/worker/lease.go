@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-stream/weft/actionproxy"
 	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/internal/processors"
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh/identity"
 )
@@ -186,7 +187,7 @@ func (w *Worker) take(c *candidate, a *control.Assignment, r *leaseRequest, fn *
 		_ = w.hook.send(control.TypeFailed, state) // a lost connection tells the hook as well
 		return nil, errorReply(http.StatusOK, err.Error())
 	}
-	s.processors = newProcessors(w.config.Processors, runtime.GOMAXPROCS(0))
+	s.processors = processors.New(w.config.Processors, runtime.GOMAXPROCS(0))
 	w.install(s, run)
 	return run, actionproxy.Reply{}
 }

@@ -29,7 +29,7 @@ func (r *replier) run(ctx context.Context) error {
 	var items []quicmesh.Item
 	for {
 		var err error
-		if items, err = r.slot.mesh.Receive(ctx, items); err != nil {
+		if items, err = r.slot.local.Receive(ctx, items); err != nil {
 			return err
 		}
 		for i := range items {
@@ -50,7 +50,7 @@ func (r *replier) item(ctx context.Context, it *quicmesh.Item) error {
 		r.slot.counts.In.Add(1)
 		ev := outlet.Input(&it.Frame)
 		ev.Bypass = it.Frame.Flags&frame.Bypass != 0
-		err := r.slot.mesh.Send(ctx, r.edge, &ev)
+		err := r.slot.local.Send(ctx, r.edge, &ev)
 		if errors.Is(err, quicmesh.ErrStale) {
 			return nil
 		}

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/weft-stream/weft/internal/control"
@@ -41,16 +40,7 @@ func (b broker) Ring(ctx context.Context, _ string, peer transport.Identity, lan
 		shm.CloseAll(files)
 		return shmring.End{}, transport.NotNear{Reason: reply.Reason, Later: reply.Later}
 	}
-	return endOf(files)
-}
-
-// endOf is the end of a ring that came with a message.
-func endOf(files []*os.File) (shmring.End, error) {
-	if len(files) != 2 {
-		shm.CloseAll(files)
-		return shmring.End{}, fmt.Errorf("a ring's end has 2 descriptors, the hook gave %d", len(files))
-	}
-	return shmring.End{Memory: files[0], Socket: files[1]}, nil
+	return shmring.EndOf(files)
 }
 
 func holderOf(i transport.Identity) control.Holder {
@@ -65,7 +55,7 @@ func (s *slot) offered(m *control.Message) error {
 		shm.CloseAll(files)
 		return err
 	}
-	end, err := endOf(files)
+	end, err := shmring.EndOf(files)
 	if err != nil {
 		return err
 	}
@@ -73,7 +63,7 @@ func (s *slot) offered(m *control.Message) error {
 		end.Close() // for a slot that this worker had before; the peer sees the end
 		return nil
 	}
-	s.rings.Offer(transport.Identity{
+	s.mesh.Offer(transport.Identity{
 		Namespace: o.Namespace, Pipeline: o.Pipeline, Stage: o.From.Slot.Stage, Index: o.From.Slot.Index, Incarnation: o.From.Incarnation,
 	}, end)
 	return nil

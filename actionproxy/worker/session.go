@@ -38,7 +38,7 @@ type session struct {
 func openSession(ctx context.Context, s *stream, p *process.Process) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	conn, err := connectFunction(ctx, p)
+	conn, err := connectFunction(ctx, p, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,9 @@ func openSession(ctx context.Context, s *stream, p *process.Process) (*session, 
 	return nil, err
 }
 
-// connectFunction listens, tells the process where, and accepts its one connection.
-func connectFunction(ctx context.Context, p *process.Process) (net.Conn, error) {
+// connectFunction listens, tells the process where, and accepts its one connection. mesh is the version in
+// which it is to hold the mesh; 0: it is to stream.
+func connectFunction(ctx context.Context, p *process.Process, mesh int) (net.Conn, error) {
 	dir, err := os.MkdirTemp("", "weft-stream-") // only ours
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the function's socket: %w", err)
@@ -87,7 +88,10 @@ func connectFunction(ctx context.Context, p *process.Process) (net.Conn, error) 
 		}
 		_ = listener.Close() // ends Accept
 	}()
-	line, err := json.Marshal(map[string]any{"weft": map[string]string{"socket": path}})
+	line, err := json.Marshal(map[string]any{"weft": struct {
+		Socket string `json:"socket"`
+		Mesh   int    `json:"mesh,omitempty"`
+	}{path, mesh}})
 	if err == nil {
 		err = p.WriteLine(line)
 	}

@@ -62,7 +62,7 @@ func (k *sink) receiveLoop(ctx context.Context) error {
 	var items []quicmesh.Item
 	for {
 		var err error
-		if items, err = k.slot.mesh.Receive(ctx, items); err != nil {
+		if items, err = k.slot.local.Receive(ctx, items); err != nil {
 			return err
 		}
 		for i := range items {

@@ -10,8 +10,10 @@ import (
 
 	"github.com/weft-stream/weft/actionproxy"
 	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/internal/processors"
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/direct"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/outlet"
 	"github.com/weft-stream/weft/quicmesh/transport"
@@ -29,17 +31,15 @@ type slot struct {
 	fn         *actionproxy.Function
 	addr       string
 	transport  transport.Transport
-	rings      *shmring.Transport
-	looks      *transport.Looks
-	ways       map[uint16]*transport.Way // by the edges' numbers
-	mesh       *quicmesh.Mesh
+	mesh       neighbours
+	local      *direct.Place // mesh, when it is in this process; else nil
 	outlet     *outlet.Outlet
 	desk       *desk // of an ingress; else nil
 	counts     *outlet.Counts
 	restarts   atomic.Int64 // of the function
 	logs       *logs
 	runner     runner
-	processors *processors // nil: not ours to set
+	processors *processors.Scale // nil: not ours to set
 
 	ctx     context.Context // ends when the slot is to stop; its cause is an *ending in an endError
 	cancel  context.CancelCauseFunc
@@ -57,6 +57,21 @@ type slot struct {
 	joins   bool                 // the slot is ours from a version to come on
 	leaves  uint64               // the version to come that we are not in; 0: none
 	cut     uint64               // the last version whose barrier our stream was cut for
+}
+
+// neighbours is a slot's place in the mesh, in this process (direct.Place) or in its function's (direct.go).
+type neighbours interface {
+	Open(ctx context.Context) error
+	WaitLinks(ctx context.Context) error
+	Accept()
+	Close() error
+	Attempt() frame.Attempt
+	Rollback(a frame.Attempt)
+	SetVersions(now quicmesh.Version, next *quicmesh.Version)
+	Stats() quicmesh.Stats
+	Offer(from transport.Identity, end shmring.End)
+	Want(edge uint16, wish string)
+	Look()
 }
 
 // runner is what a slot does with events: a function's pump, a source or a sink.
@@ -92,19 +107,25 @@ func newSlot(hook *hookConn, c *candidate, a *control.Assignment, r *leaseReques
 	if err := s.join(c); err != nil {
 		return nil, err
 	}
-	s.openOutlet(&deadLetters{hook: hook, to: s.transfer()})
+	if s.local != nil {
+		s.openOutlet(&deadLetters{hook: hook, to: s.transfer()})
+	}
 	s.mesh.SetVersions(meshVersion(a.Holders), meshNext(a.Next))
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	var err error
 	if s.runner, err = newRunner(s); err != nil {
-		s.closeTransports() // nothing was sent
+		_ = s.mesh.Close() // nothing was sent
+		s.closeTransports()
 		return nil, err
 	}
 	return s, nil
 }
 
 func newRunner(s *slot) (runner, error) {
+	h, holds := s.mesh.(*held)
 	switch {
+	case holds:
+		return h, nil
 	case s.stage.Source != nil:
 		return newSource(s), nil
 	case s.stage.Sink != nil && s.stage.Sink.Reply:
@@ -126,7 +147,6 @@ func (s *slot) run() *ending {
 	var loops sync.WaitGroup
 	loops.Go(func() { s.logs.sendLoop(background) })
 	loops.Go(func() { s.statsLoop(background) })
-	loops.Go(func() { s.looks.Loop(background) })
 	restore := s.captureOutput()
 	err := s.work()
 	s.runner.close()
@@ -253,7 +273,7 @@ func (s *slot) command(m *control.Message) error {
 	case control.TypeOffer:
 		return s.offered(m)
 	case control.TypeRoom:
-		s.looks.Now()
+		s.mesh.Look()
 		return nil
 	case control.TypeRollback:
 		var c control.Rollback

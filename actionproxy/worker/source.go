@@ -173,7 +173,7 @@ func (s *source) receiveLoop(ctx context.Context, rolled chan frame.Attempt) err
 	var items []quicmesh.Item
 	for {
 		var err error
-		if items, err = s.slot.mesh.Receive(ctx, items); err != nil {
+		if items, err = s.slot.local.Receive(ctx, items); err != nil {
 			return err
 		}
 		for i := range items {
@@ -224,7 +224,7 @@ func (s *source) makeLoop(ctx context.Context, attempt frame.Attempt, position i
 			position, err = s.cut(ctx, attempt, position, ended)
 		case errors.Is(err, errFinished):
 			ended = true
-			if err = s.slot.mesh.EndOf(ctx, attempt); err == nil {
+			if err = s.slot.local.EndOf(ctx, attempt); err == nil {
 				s.slot.setEnded(attempt)
 			}
 		}
@@ -263,7 +263,7 @@ func (s *source) cut(ctx context.Context, attempt frame.Attempt, position int64,
 		position = o.Position
 	}
 	if !ended {
-		if err := s.slot.mesh.SwitchOf(ctx, attempt, o.Barrier, o.Version); err != nil {
+		if err := s.slot.local.SwitchOf(ctx, attempt, o.Barrier, o.Version); err != nil {
 			return position, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/internal/processors"
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/outlet"
@@ -20,13 +21,13 @@ func (s *slot) statsLoop(ctx context.Context) {
 	tick := time.NewTicker(statsInterval)
 	defer tick.Stop()
 	if s.processors != nil {
-		defer s.processors.set(0)
+		defer s.processors.Default()
 	}
 	var told control.Stats
 	var to *control.Conn
 	for {
 		if s.processors != nil {
-			s.processors.look(cpuTime(), time.Now())
+			s.processors.Look(processors.Used(), time.Now())
 		}
 		now, conn := s.stats(), s.hook.present()
 		if conn != to || !reflect.DeepEqual(now, told) {

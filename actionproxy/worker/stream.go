@@ -138,7 +138,7 @@ func (s *stream) receiveLoop(ctx context.Context) error {
 	var items []quicmesh.Item
 	for {
 		var err error
-		if items, err = s.slot.mesh.Receive(ctx, items); err != nil {
+		if items, err = s.slot.local.Receive(ctx, items); err != nil {
 			return err
 		}
 		for i := range items {
@@ -194,12 +194,12 @@ func (s *stream) sendLoop(ctx context.Context) error {
 func (s *stream) leave(ctx context.Context, e *entry) (err error) {
 	switch e.kind {
 	case barrierEntry:
-		err = s.slot.mesh.SwitchOf(ctx, e.attempt, e.barrier, e.version)
+		err = s.slot.local.SwitchOf(ctx, e.attempt, e.barrier, e.version)
 	case bypassEntry:
 		err = s.slot.outlet.Bypass(ctx, s.cause(e), e.item.Frame.Payload)
 	case endEntry:
 		if err = s.outputs(ctx, e); err == nil {
-			err = s.slot.mesh.EndOf(ctx, e.attempt)
+			err = s.slot.local.EndOf(ctx, e.attempt)
 		}
 	default:
 		err = s.outputs(ctx, e)

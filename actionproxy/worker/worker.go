@@ -149,7 +149,7 @@ func (w *Worker) greeted(hadSlot bool, r control.HelloReply) {
 	case !r.Keep:
 		s.stop(&ending{reason: r.Reason, err: "the hook does not know this worker's slot: " + r.Reason})
 	default:
-		s.looks.Now() // this hook may have what the last one had not
+		s.mesh.Look() // this hook may have what the last one had not
 		s.tellAgain()
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +15,7 @@ import (
 	"github.com/weft-stream/weft/actionproxy"
 	"github.com/weft-stream/weft/actionproxy/process"
 	"github.com/weft-stream/weft/actionproxy/worker"
+	"github.com/weft-stream/weft/internal/processors"
 )
 
 func main() {
@@ -62,7 +62,7 @@ func serve(ctx context.Context, listen string, debug bool) error {
 	if c.User, err = process.User(os.Getenv("WEFT_FUNCTION_USER")); err != nil {
 		return fmt.Errorf("WEFT_FUNCTION_USER: %w", err)
 	}
-	w := worker.New(worker.Config{Hook: os.Getenv("WEFT_HOOK"), ListenIP: host, Processors: processors()})
+	w := worker.New(worker.Config{Hook: os.Getenv("WEFT_HOOK"), ListenIP: host, Processors: processors.Set()})
 	c.Leases, c.Builtins = w, w.Builtins()
 	// The slot first: its function must not seem to have died.
 	defer w.Close()
@@ -72,18 +72,4 @@ func serve(ctx context.Context, listen string, debug bool) error {
 		return err
 	}
 	return proxy.Run(ctx)
-}
-
-// processors is how the proxy's use of processors is set; nil when the user has said it.
-func processors() func(int) {
-	if os.Getenv("GOMAXPROCS") != "" {
-		return nil
-	}
-	return func(n int) {
-		if n == 0 {
-			runtime.SetDefaultGOMAXPROCS()
-		} else {
-			runtime.GOMAXPROCS(n)
-		}
-	}
 }

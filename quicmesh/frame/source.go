@@ -2,7 +2,8 @@ package frame
 
 import "embed"
 
-// Source has the files of this package that the Go SDK needs: users' functions are built offline.
+// Source has this package's files for the Go SDK: users' functions are built offline, from sources that the
+// action proxy brings along. sdk.WriteGo leaves tests and this file out.
 //
-//go:embed frame.go headers.go reader.go
+//go:embed *.go
 var Source embed.FS

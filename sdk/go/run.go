@@ -20,7 +20,7 @@ import (
 // process.
 type Begin func(ctx context.Context, emit Emit) (Handler, error)
 
-// ack tells the proxy that this process can stream.
+// ack tells the proxy that this process can stream, and hold a mesh.
 const ack = `{"ok":true,"abi":"weft.stream/1"}`
 
 // Run serves the action proxy until it closes standard input, and returns then. A process that can't
@@ -75,8 +75,14 @@ func (p *process) line(line []byte) error {
 	if err := json.Unmarshal(line, &m); err != nil {
 		return p.answer(failure(fmt.Errorf("decode activation: %w", err)))
 	}
-	var to struct{ Socket string }
+	var to struct {
+		Socket string
+		Mesh   int
+	}
 	if raw, ok := m["weft"]; ok && json.Unmarshal(raw, &to) == nil && to.Socket != "" {
+		if to.Mesh != 0 {
+			return meshOver(to.Socket, p.begin)
+		}
 		return streamOver(to.Socket, p.begin)
 	}
 	exportEnv(m)

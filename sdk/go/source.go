@@ -2,8 +2,8 @@ package weft
 
 import "embed"
 
-// Source has this package's files without this one, so that the action proxy can build users'
-// functions offline. They import quicmesh/frame, whose Source is there, too.
+// Source has this package's files for the Go SDK: users' functions are built offline, from sources that the
+// action proxy brings along. sdk.WriteGo leaves tests and this file out.
 //
-//go:embed weft.go fuse.go handler.go run.go stream.go text.go
+//go:embed *.go
 var Source embed.FS

@@ -45,6 +45,15 @@ type End struct{ Memory, Socket *os.File }
 // Close closes the descriptors of an end that nobody uses.
 func (e End) Close() { shm.CloseAll([]*os.File{e.Memory, e.Socket}) }
 
+// EndOf is the end that came as two descriptors, which are its from now on.
+func EndOf(files []*os.File) (End, error) {
+	if len(files) != 2 {
+		shm.CloseAll(files)
+		return End{}, fmt.Errorf("shmring: a ring's end has 2 descriptors, %d came", len(files))
+	}
+	return End{Memory: files[0], Socket: files[1]}, nil
+}
+
 // Broker makes rings, for the transport of one slot, and hands the other end to the peer's Offer.
 type Broker interface {
 	// Ring makes a ring to the peer, which is at addr, on one of the lanes between the two, which are

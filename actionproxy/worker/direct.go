@@ -1,0 +1,614 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/weft-stream/weft/actionproxy/process"
+	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/internal/shm"
+	"github.com/weft-stream/weft/internal/wire"
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/direct"
+	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/shmring"
+)
+
+const (
+	// maxAsked bounds what a function asks its proxy at one time.
+	maxAsked = 256
+	// meshCloseWait is how long a function has to say goodbye on its links.
+	meshCloseWait = 2 * time.Second
+)
+
+// held is a slot's mesh in the process of its function, and what looks after that process: it sets the mesh
+// up, dials and accepts for it what doesn't go over shared memory, and knows what the function works on when
+// it dies. Events that come and go over shared memory it never sees.
+type held struct {
+	slot *slot
+	function
+	far      transport.Transport
+	self     transport.Identity
+	page     *direct.Page
+	file     *os.File      // the page's
+	dead     chan struct{} // of one element: whoever has put one in writes to letters
+	letters  deadLetters
+	finished uint64 // events done until the last death; run's
+
+	ctx    context.Context // of all goroutines; ends with Close
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
+
+	mu       sync.Mutex
+	begin    direct.Begin // what a process is told first, as of now
+	accepted bool
+	seat     *seat
+	before   direct.Stats // of processes that have died
+	now      direct.Stats // of the present one
+	closed   bool         // no goroutine begins any more
+}
+
+// seat is one function process with the mesh.
+type seat struct {
+	held    *held
+	process *process.Process
+	conn    *wire.Conn
+	ready   chan struct{} // of one element
+	failed  chan error    // of one element
+	asked   chan struct{} // one token for each call of the function's
+}
+
+// newHeld makes a mesh that no process has yet.
+func newHeld(s *slot, self transport.Identity, far transport.Transport) (*held, error) {
+	a := s.assignment
+	h := &held{slot: s, function: function{slot: s}, far: far, self: self, dead: make(chan struct{}, 1),
+		letters: deadLetters{hook: s.hook, to: s.transfer()}}
+	h.begin = direct.Begin{Self: self, Attempt: a.Attempt, Seed: a.KeySeed, Joins: a.Joins, Edges: outletEdges(a, ""),
+		Answered: a.Pipeline.Ingress() != nil, Retries: s.stage.Retries, Deaths: map[string][]string{}, Stage: startPayload(s)}
+	h.begin.Out, h.begin.In = meshEdges(a)
+	var err error
+	if h.page, h.file, err = direct.NewPage(); err != nil {
+		return nil, fmt.Errorf("share memory with the function: %w", err)
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	s.logs.traceBy(h.page.Trace)
+	return h, nil
+}
+
+// Open is quicmesh.Mesh's.
+func (h *held) Open(context.Context) error {
+	h.loops.Go(h.acceptLoop)
+	return nil
+}
+
+// prepare gives the mesh to the function process.
+func (h *held) prepare(ctx context.Context) error {
+	p, err := h.alive(ctx)
+	if err != nil {
+		return err
+	}
+	return h.take(ctx, p)
+}
+
+// take gives the mesh to a function process, and waits until it has initialised.
+func (h *held) take(ctx context.Context, p *process.Process) error {
+	if p.Mesh() != direct.Version {
+		return fmt.Errorf("start the function of stage %s: it does not hold a mesh any more", h.slot.stage.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	nc, err := connectFunction(ctx, p, direct.Version)
+	if err != nil {
+		return err
+	}
+	t := &seat{held: h, process: p, ready: make(chan struct{}, 1), failed: make(chan error, 1), asked: make(chan struct{}, maxAsked)}
+	dialled := make(chan struct{})
+	t.conn = wire.NewConn(nc, func(m *wire.Message, _ bool, reply func(wire.Answer)) {
+		<-dialled
+		t.handle(m, reply)
+	})
+	close(dialled)
+	if err := h.sit(t); err != nil {
+		return err
+	}
+	select {
+	case <-t.ready:
+		return nil
+	case <-t.conn.Done():
+		err = fmt.Errorf("start the function: it ended before it was ready: %s", t.died())
+	case <-ctx.Done():
+		err = fmt.Errorf("start the function: it did not say that it is ready: %w", ctx.Err())
+	}
+	_ = t.conn.Close()
+	return err
+}
+
+// sit tells a process what it needs, and from now on what changes.
+func (h *held) sit(t *seat) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seat, h.now = t, direct.Stats{}
+	err := t.conn.SendFiles(direct.TypeBegin, h.begin, []*os.File{h.file})
+	if err == nil && h.accepted {
+		err = t.conn.Send(direct.TypeAccept, nil, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("give the function its mesh: %w", err)
+	}
+	return nil
+}
+
+// tell tells the present process something. One that has gone needs no word. The caller holds mu.
+func (h *held) tell(typ string, body any) {
+	if h.seat != nil {
+		_ = h.seat.conn.Send(typ, body, nil)
+	}
+}
+
+func (h *held) present() *seat {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seat
+}
+
+// SetVersions is quicmesh.Mesh's.
+func (h *held) SetVersions(now quicmesh.Version, next *quicmesh.Version) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.begin.Versions = direct.Versions{Now: now, Next: next}
+	h.tell(direct.TypeVersions, h.begin.Versions)
+}
+
+// Rollback is quicmesh.Mesh's.
+func (h *held) Rollback(a frame.Attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a <= h.begin.Attempt {
+		return
+	}
+	h.begin.Attempt, h.begin.Deaths = a, map[string][]string{}
+	h.tell(direct.TypeRollback, direct.Rollback{Attempt: a})
+}
+
+// Attempt is quicmesh.Mesh's.
+func (h *held) Attempt() frame.Attempt {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.begin.Attempt
+}
+
+// Accept is quicmesh.Mesh's.
+func (h *held) Accept() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.accepted = true
+	h.tell(direct.TypeAccept, nil)
+}
+
+// WaitLinks is quicmesh.Mesh's.
+func (h *held) WaitLinks(ctx context.Context) error {
+	for {
+		t := h.present()
+		_, err := t.conn.Call(ctx, direct.TypeLinks, nil, nil, nil)
+		if !errors.Is(err, wire.ErrClosed) || ctx.Err() != nil {
+			return err
+		}
+		if err := h.bury(ctx, t, t.died()); err != nil {
+			return err
+		}
+	}
+}
+
+// Offer hands the function the end of a ring.
+func (h *held) Offer(from transport.Identity, end shmring.End) {
+	defer end.Close()
+	if t := h.present(); t != nil {
+		_ = t.conn.SendFiles(direct.TypeOffer, from, []*os.File{end.Memory, end.Socket}) // the peer sees its end
+	}
+}
+
+// Want is direct.Place's.
+func (h *held) Want(edge uint16, wish string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.begin.Out {
+		if e := &h.begin.Out[i]; e.ID == edge && e.Wish != wish {
+			e.Wish = wish
+			h.tell(direct.TypeWant, direct.Want{Edge: edge, Wish: wish})
+		}
+	}
+}
+
+// Look is direct.Place's.
+func (h *held) Look() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tell(direct.TypeLook, nil)
+}
+
+// Stats is quicmesh.Mesh's.
+func (h *held) Stats() quicmesh.Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := sum(h.before, h.now)
+	out := quicmesh.Stats{Attempt: h.begin.Attempt.String()}
+	for _, l := range all.Links {
+		out.Links = append(out.Links, l.Mesh())
+	}
+	return out
+}
+
+// counted takes what the present process says of itself.
+func (h *held) counted(t *seat, s direct.Stats) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.seat != t {
+		return
+	}
+	h.now = s
+	all := sum(h.before, s)
+	h.slot.counts.In.Store(all.In)
+	h.slot.counts.Out.Store(all.Out)
+	h.slot.counts.Failed.Store(all.Failed)
+}
+
+// sum adds what dead processes have counted to what the present one says.
+func sum(before, now direct.Stats) direct.Stats {
+	out := direct.Stats{In: before.In + now.In, Out: before.Out + now.Out, Failed: before.Failed + now.Failed, Links: now.Links}
+	for _, old := range before.Links {
+		out.Links = addLink(out.Links, old)
+	}
+	return out
+}
+
+func addLink(links []direct.Link, old direct.Link) []direct.Link {
+	for i, l := range links {
+		if l.Edge == old.Edge && l.Out == old.Out && l.Peer == old.Peer {
+			links = append([]direct.Link(nil), links...)
+			links[i] = l.Add(old)
+			return links
+		}
+	}
+	old.Up, old.Carrier = false, ""
+	return append(links, old)
+}
+
+func (h *held) command(*control.Message) error { return nil }
+
+// run keeps a process with the mesh until ctx ends.
+func (h *held) run(ctx context.Context) error {
+	for {
+		t := h.present()
+		reason, err := t.watch(ctx)
+		if err == nil {
+			err = h.bury(ctx, t, reason)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// bury notes a death, and gives the mesh to another process.
+func (h *held) bury(ctx context.Context, t *seat, reason string) error {
+	_ = t.conn.Close()
+	done := h.page.Done()
+	blamed := h.blame(reason)
+	if done > h.finished {
+		h.finished = done
+		h.worked()
+	}
+	if !blamed && h.hopeless() {
+		return fmt.Errorf("the function of stage %s dies again and again: %s", h.slot.stage.Name, reason)
+	}
+	p, err := h.replace(ctx, reason)
+	if err != nil {
+		return err
+	}
+	return h.take(ctx, p)
+}
+
+// blame notes which event the function had when it died.
+func (h *held) blame(reason string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.before, h.now = sum(h.before, h.now), direct.Stats{}
+	h.seat = nil
+	if !h.page.Working() {
+		return false
+	}
+	h.page.Forget()
+	id := h.page.ID()
+	h.begin.Deaths = map[string][]string{id: append(h.begin.Deaths[id], reason)} // events before it are finished
+	return true
+}
+
+// watch waits for the process's end, and says what it was, or why the worker can't go on.
+func (t *seat) watch(ctx context.Context) (reason string, err error) {
+	h := t.held
+	timeout := h.slot.timeout()
+	tick := time.NewTicker(max(min(timeout/4, 5*time.Second), 10*time.Millisecond))
+	defer tick.Stop()
+	done, since := h.page.Done(), time.Now()
+	for {
+		select {
+		case <-tick.C:
+			if now := h.page.Done(); now != done || !h.page.Working() {
+				done, since = now, time.Now()
+			} else if time.Since(since) > timeout {
+				return whyDead(t.process, fmt.Sprintf("stalled: no event done within %v", timeout)), nil
+			}
+		case err := <-t.failed:
+			return "", err
+		case <-t.conn.Done():
+			return t.died(), nil
+		case <-t.process.Done():
+			return whyDead(t.process, ""), nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// died waits for the end of a process whose connection has ended. One that has only closed that can't be
+// worked with.
+func (t *seat) died() string {
+	select {
+	case <-t.process.Done():
+		return whyDead(t.process, "")
+	case <-time.After(closeGrace):
+		return whyDead(t.process, fmt.Sprintf("it closed its connection: %v", t.conn.Err()))
+	}
+}
+
+// close has nothing to do: the mesh is still to say goodbye.
+func (h *held) close() {}
+
+// Close is quicmesh.Mesh's: the function says goodbye on its links, and goes on as an ordinary action's.
+func (h *held) Close() error {
+	if t := h.present(); t != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), meshCloseWait)
+		var last direct.Stats
+		if _, err := t.conn.Call(ctx, direct.TypeClose, nil, nil, &last); err == nil {
+			h.counted(t, last)
+		}
+		cancel()
+		_ = t.conn.Close()
+	}
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.cancel()
+	h.loops.Wait()
+	_ = h.file.Close()
+	h.slot.logs.traceBy(nil)
+	return h.page.Close()
+}
+
+// handle takes the function's messages. It doesn't block.
+func (t *seat) handle(m *wire.Message, reply func(wire.Answer)) {
+	h := t.held
+	var err error
+	switch m.Type {
+	case direct.TypeReady:
+		select {
+		case t.ready <- struct{}{}:
+		default:
+		}
+	case direct.TypeRing:
+		var q direct.Ring
+		if err = m.Decode(&q); err == nil {
+			t.answer(reply, func() wire.Answer { return h.ring(q) })
+		}
+	case direct.TypeDial:
+		var q direct.Dial
+		if err = m.Decode(&q); err == nil {
+			t.answer(reply, func() wire.Answer { return h.dial(t, q) })
+		}
+	case direct.TypeDead:
+		letter := m.Blob
+		t.answer(reply, func() wire.Answer { return wire.Answer{Err: h.write(letter)} })
+	case direct.TypeStats:
+		var s direct.Stats
+		if err = m.Decode(&s); err == nil {
+			h.counted(t, s)
+		}
+	case direct.TypeLog, direct.TypeUnlinked, direct.TypeFailed:
+		var x direct.Text
+		if err = m.Decode(&x); err == nil {
+			t.told(m.Type, x.Text)
+		}
+	}
+	if err != nil {
+		reply(wire.Answer{Err: err})
+		_ = t.conn.Close() // it doesn't keep the rules
+	}
+}
+
+func (t *seat) told(typ, text string) {
+	switch typ {
+	case direct.TypeLog:
+		t.held.slot.logs.say("%.2000s", text)
+	case direct.TypeUnlinked:
+		t.held.slot.unlinked(errors.New(text))
+	case direct.TypeFailed:
+		select {
+		case t.failed <- errors.New(text):
+		default:
+		}
+	}
+}
+
+// answer answers a call of the function's in a goroutine.
+func (t *seat) answer(reply func(wire.Answer), f func() wire.Answer) {
+	select {
+	case t.asked <- struct{}{}:
+	default:
+		reply(wire.Answer{Err: fmt.Errorf("more than %d calls at one time", maxAsked)})
+		return
+	}
+	if !t.held.launch(func() {
+		a := f()
+		reply(a)
+		shm.CloseAll(a.Files)
+		<-t.asked
+	}) {
+		reply(wire.Answer{Err: wire.ErrClosed})
+	}
+}
+
+// launch runs f in a goroutine that Close waits for. false: it is too late.
+func (h *held) launch(f func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.loops.Go(f)
+	}
+	return !h.closed
+}
+
+// ring has the hook make a ring for the function.
+func (h *held) ring(q direct.Ring) wire.Answer {
+	end, err := broker{h.slot.hook, h.self}.Ring(h.ctx, "", q.Peer, q.Lane)
+	var none transport.NotNear
+	switch {
+	case errors.As(err, &none):
+		return wire.Answer{Body: direct.RingReply{Reason: none.Reason, Later: none.Later}}
+	case err != nil:
+		return wire.Answer{Err: err}
+	}
+	return wire.Answer{Body: direct.RingReply{}, Files: []*os.File{end.Memory, end.Socket}}
+}
+
+// dial opens a stream for the function, and carries its bytes.
+func (h *held) dial(t *seat, q direct.Dial) wire.Answer {
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	if !h.launch(func() { // a function that has gone dials nobody
+		select {
+		case <-t.conn.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}) {
+		return wire.Answer{Err: wire.ErrClosed}
+	}
+	s, err := h.far.Dial(ctx, q.Addr, q.Peer)
+	if err != nil {
+		return wire.Answer{Body: direct.DialReply{Error: err.Error(), Refused: errors.Is(err, transport.ErrRefused)}}
+	}
+	theirs, err := h.carry(s)
+	if err != nil {
+		return wire.Answer{Body: direct.DialReply{Error: err.Error()}}
+	}
+	return wire.Answer{Body: direct.DialReply{Carrier: carrierOf(s)}, Files: []*os.File{theirs}}
+}
+
+func carrierOf(s transport.Stream) string {
+	if c, ok := s.(transport.Carrier); ok {
+		return c.Carrier()
+	}
+	return ""
+}
+
+// acceptLoop hands the function the streams that peers open.
+func (h *held) acceptLoop() {
+	for {
+		s, err := h.far.Accept(h.ctx)
+		switch {
+		case h.ctx.Err() != nil || errors.Is(err, transport.ErrClosed):
+			if err == nil {
+				_ = s.Close()
+			}
+			return
+		case err != nil:
+			h.slot.logs.say("accept failed: %v", err)
+			if pause(h.ctx, firstBackOff) != nil {
+				return
+			}
+			continue
+		}
+		h.admit(s)
+	}
+}
+
+func (h *held) admit(s transport.Stream) {
+	t := h.present()
+	if t == nil {
+		_ = s.Close() // between two processes: the peer dials again
+		return
+	}
+	theirs, err := h.carry(s)
+	if err != nil {
+		return
+	}
+	_ = t.conn.SendFiles(direct.TypeStream, direct.Stream{Peer: s.Peer(), Carrier: carrierOf(s)}, []*os.File{theirs}) // its end ends the stream
+	_ = theirs.Close()
+}
+
+// carryBuffer is what is carried at a time, in bytes.
+const carryBuffer = 64 << 10
+
+// carry carries a stream's bytes to and from a socket, whose other end it gives.
+func (h *held) carry(s transport.Stream) (*os.File, error) {
+	ours, theirs, err := shm.Pair()
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	conn, err := shm.Conn(ours)
+	if err != nil {
+		_ = theirs.Close()
+		_ = s.Close()
+		return nil, err
+	}
+	stop := context.AfterFunc(h.ctx, func() {
+		_ = s.Close()
+		_ = conn.Close()
+	})
+	if !h.launch(func() {
+		defer stop()
+		var back sync.WaitGroup
+		back.Go(func() { pump(s, conn); _ = s.Close() })
+		pump(conn, s)
+		_ = conn.Close()
+		back.Wait()
+	}) {
+		_ = theirs.Close()
+		return nil, wire.ErrClosed
+	}
+	return theirs, nil
+}
+
+// pump copies until one of the two ends.
+func pump(to io.Writer, from io.Reader) {
+	b := make([]byte, carryBuffer)
+	for {
+		n, err := from.Read(b)
+		if n > 0 {
+			if _, err := to.Write(b[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// write takes a dead letter of the function's; one goroutine of it writes them.
+func (h *held) write(letter []byte) error {
+	select {
+	case h.dead <- struct{}{}:
+	case <-h.ctx.Done():
+		return h.ctx.Err()
+	}
+	defer func() { <-h.dead }()
+	return h.letters.write(h.ctx, letter)
+}

@@ -1,0 +1,271 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft-stream/weft/internal/shm"
+	"github.com/weft-stream/weft/internal/wire"
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/shmring"
+)
+
+const (
+	beginWait     = time.Minute // for the proxy's first word
+	statsInterval = time.Second
+)
+
+// Function is a function's end of the socket: it holds the mesh. Its methods but Close belong to the goroutine
+// that handles events.
+type Function struct {
+	Outlet *outlet.Outlet
+	Counts outlet.Counts
+	Page   *Page
+	Begin  Begin // what the proxy said first
+
+	conn  *wire.Conn
+	mesh  *Place
+	far   *relay
+	items []quicmesh.Item
+	tick  func() // called once a second while events flow
+
+	ctx    context.Context // ends with the connection, or with Close
+	cancel context.CancelFunc
+	begun  chan error  // of one element: whether there is a mesh
+	moved  *time.Timer // tells what has changed, a while after it did
+	armed  atomic.Bool // moved runs
+	calls  sync.WaitGroup
+}
+
+// Open connects to the proxy's socket and makes the mesh that the proxy describes. tick is called once a second
+// while events flow.
+func Open(path string, tick func()) (*Function, error) {
+	nc, err := net.Dial("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the proxy: %w", err)
+	}
+	f := &Function{begun: make(chan error, 1), tick: tick}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.moved = time.AfterFunc(time.Hour, f.tell)
+	f.moved.Stop()
+	dialled := make(chan struct{})
+	f.conn = wire.NewConn(nc, func(m *wire.Message, wants bool, reply func(wire.Answer)) {
+		<-dialled
+		f.handle(m, wants, reply)
+	})
+	close(dialled)
+	context.AfterFunc(f.ctx, func() { _ = f.conn.Close() })
+	wait := time.NewTimer(beginWait)
+	defer wait.Stop()
+	select {
+	case err = <-f.begun:
+	case <-f.conn.Done():
+		err = f.conn.Err()
+	case <-wait.C:
+		err = errors.New("it says nothing")
+	}
+	if err != nil {
+		f.cancel()
+		return nil, fmt.Errorf("take the mesh from the proxy: %w", err)
+	}
+	go f.watch()
+	return f, nil
+}
+
+// watch ends all waits when the proxy has gone.
+func (f *Function) watch() {
+	<-f.conn.Done()
+	f.cancel()
+}
+
+// Close ends the mesh, if the proxy has not, and the connection.
+func (f *Function) Close() {
+	_ = f.mesh.Close()
+	f.cancel()
+	<-f.conn.Done()
+	f.moved.Stop()
+	f.calls.Wait()
+	_ = f.far.Close()
+	_ = f.Page.Close()
+}
+
+// Context ends when there is nothing more to do.
+func (f *Function) Context() context.Context { return f.ctx }
+
+// Ready says that the function has initialised.
+func (f *Function) Ready() { _ = f.conn.Send(TypeReady, nil, nil) }
+
+// Failed says that the function can't go on, and waits until the proxy has heard.
+func (f *Function) Failed(err error) {
+	if f.ctx.Err() != nil || f.conn.Send(TypeFailed, Text{err.Error()}, nil) != nil {
+		return
+	}
+	<-f.ctx.Done()
+}
+
+// Receive waits for items; they are valid until the next call. Its error is the end.
+func (f *Function) Receive() ([]quicmesh.Item, error) {
+	var err error
+	f.items, err = f.mesh.Receive(f.ctx, f.items)
+	f.touch()
+	return f.items, err
+}
+
+// Switch and End are the mesh's SwitchOf and EndOf.
+func (f *Function) Switch(it *quicmesh.Item) error {
+	return f.mesh.SwitchOf(f.ctx, it.Attempt, it.Barrier, it.Version)
+}
+
+// End says that nothing more comes of an attempt.
+func (f *Function) End(a frame.Attempt) error { return f.mesh.EndOf(f.ctx, a) }
+
+// Work notes that the function gets an event. It returns how that has killed the function before.
+func (f *Function) Work(fr *frame.Frame) (history []string) {
+	f.Counts.In.Add(1)
+	if len(f.Begin.Deaths) > 0 {
+		history = f.Begin.Deaths[string(noted(fr.ID))]
+	}
+	if len(history) <= f.Begin.Retries {
+		f.Page.begin(fr)
+	}
+	return history
+}
+
+// Worked notes that the function has finished an event.
+func (f *Function) Worked() { f.Page.end() }
+
+// touch has the proxy told soon.
+func (f *Function) touch() {
+	if !f.armed.Load() && !f.armed.Swap(true) {
+		f.moved.Reset(statsInterval)
+	}
+}
+
+// tell says what has changed.
+func (f *Function) tell() {
+	f.armed.Store(false)
+	f.tick()
+	_ = f.conn.Send(TypeStats, f.stats(), nil) // who has gone needs no word
+}
+
+func (f *Function) stats() Stats {
+	return Stats{In: f.Counts.In.Load(), Out: f.Counts.Out.Load(), Failed: f.Counts.Failed.Load(), Links: linksOf(f.mesh.Stats())}
+}
+
+// handle takes the proxy's messages. It doesn't block.
+func (f *Function) handle(m *wire.Message, _ bool, reply func(wire.Answer)) {
+	if f.mesh == nil && m.Type != TypeBegin {
+		reply(wire.Answer{Err: fmt.Errorf("%q before %q", m.Type, TypeBegin)})
+		return
+	}
+	var err error
+	switch m.Type {
+	case TypeBegin:
+		err := f.start(m)
+		select {
+		case f.begun <- err:
+		default: // it has begun before
+		}
+	case TypeVersions:
+		var v Versions
+		if err = m.Decode(&v); err == nil {
+			f.mesh.SetVersions(v.Now, v.Next)
+		}
+	case TypeRollback:
+		var r Rollback
+		if err = m.Decode(&r); err == nil {
+			f.mesh.Rollback(r.Attempt)
+		}
+	case TypeAccept:
+		f.mesh.Accept()
+	case TypeWant:
+		var w Want
+		if err = m.Decode(&w); err == nil {
+			f.mesh.Want(w.Edge, w.Wish)
+		}
+	case TypeLook:
+		f.mesh.Look()
+	case TypeOffer:
+		var peer transport.Identity
+		var end shmring.End
+		if end, err = shmring.EndOf(m.Take()); err == nil {
+			if err = m.Decode(&peer); err == nil {
+				f.mesh.Offer(peer, end)
+			}
+		}
+	case TypeStream:
+		var s Stream
+		if err = m.Decode(&s); err == nil {
+			f.far.take(m.Take(), s)
+		}
+	case TypeLinks:
+		f.calls.Go(func() { reply(wire.Answer{Err: f.mesh.WaitLinks(f.ctx)}) })
+	case TypeClose:
+		f.calls.Go(func() { // its goodbyes take a moment
+			err := f.mesh.Close()
+			reply(wire.Answer{Body: f.stats(), Err: err})
+		})
+	}
+	if err != nil {
+		f.log(err.Error())
+	}
+}
+
+func (f *Function) log(text string) { _ = f.conn.Send(TypeLog, Text{text}, nil) }
+
+// start makes the mesh.
+func (f *Function) start(m *wire.Message) error {
+	if f.mesh != nil {
+		return errors.New("it begins twice")
+	}
+	b := &f.Begin
+	if err := m.Decode(b); err != nil {
+		return err
+	}
+	files := m.Take()
+	defer shm.CloseAll(files)
+	if len(files) != 1 {
+		return fmt.Errorf("it gave %d descriptors, not 1", len(files))
+	}
+	var err error
+	if f.Page, err = openPage(files[0]); err != nil {
+		return err
+	}
+	f.far = newRelay(f.conn)
+	mesh, err := NewPlace(PlaceConfig{
+		Mesh: quicmesh.Config{Self: b.Self, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In, Log: f.said},
+		Out:  b.Out, Broker: broker{f.conn}, Impossible: f.unlinked, Say: func(format string, a ...any) { f.log(fmt.Sprintf(format, a...)) },
+	})
+	if err != nil {
+		return errors.Join(err, f.Page.Close())
+	}
+	f.Outlet = outlet.New(outlet.Config{Mesh: mesh.Mesh, Stage: b.Self.Stage, Edges: b.Edges, Answered: b.Answered, Dead: f.dead, Counts: &f.Counts})
+	mesh.SetVersions(b.Now, b.Next)
+	f.mesh = mesh
+	return mesh.Open(f.ctx)
+}
+
+// said is the mesh's log.
+func (f *Function) said(event string, kv ...any) {
+	for i := 0; i+1 < len(kv); i += 2 {
+		event += fmt.Sprintf(" %v=%v", kv[i], kv[i+1])
+	}
+	f.log(event)
+	f.touch()
+}
+
+func (f *Function) unlinked(err error) { _ = f.conn.Send(TypeUnlinked, Text{err.Error()}, nil) }
+
+// dead gives the proxy a dead letter, and waits until it is confirmed.
+func (f *Function) dead(ctx context.Context, letter []byte) error {
+	_, err := f.conn.Call(ctx, TypeDead, nil, letter, nil)
+	return err
+}

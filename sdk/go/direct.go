@@ -1,0 +1,224 @@
+package weft
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/weft-stream/weft/internal/processors"
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/direct"
+	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
+)
+
+// mesh handles the events of a mesh that this process holds: one after the other, in the order in which they
+// came. The outputs of an event leave together, when it is done.
+type mesh struct {
+	*direct.Function
+	begin Begin
+	stage Stage
+
+	handler Handler
+	ctx     *eventContext
+	event   Event
+	cause   quicmesh.Event // what is handled
+
+	enc     *encoder
+	made    []output
+	outputs []outlet.Output
+	buf     []byte // keys, headers and payloads of made
+	headers []byte // of one output
+	failed  error  // first failure of emit in this event
+}
+
+// output is one whose slices are in buf: key, headers and payload end there.
+type output struct {
+	outlet.Output
+	begin, key, headers, payload int
+}
+
+// meshOver holds the mesh that the proxy at the socket describes, until the proxy ends it.
+func meshOver(path string, begin Begin) error {
+	scale := processors.New(processors.Set(), runtime.GOMAXPROCS(0))
+	look := func() {}
+	if scale != nil {
+		defer scale.Default()
+		look = func() { scale.Look(processors.Used(), time.Now()) }
+	}
+	f, err := direct.Open(path, look)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m := &mesh{Function: f, begin: begin, enc: newEncoder()}
+	if err := json.Unmarshal(f.Begin.Stage, &m.stage); err != nil {
+		return fmt.Errorf("decode the stage: %w", err)
+	}
+	return m.run()
+}
+
+// run ends with nil when the proxy has ended the mesh, or has gone.
+func (m *mesh) run() error {
+	if err := m.start(); err != nil {
+		return err
+	}
+	m.Ready()
+	for {
+		items, err := m.Receive()
+		if err != nil {
+			return nil
+		}
+		for i := range items {
+			if err == nil {
+				err = m.item(&items[i])
+			}
+			items[i].Release()
+		}
+		var own *ownError
+		switch {
+		case err == nil:
+		case errors.As(err, &own):
+			return own.error
+		case errors.Is(err, quicmesh.ErrClosed) || m.Context().Err() != nil:
+			return nil
+		default:
+			m.Failed(err)
+			return nil
+		}
+	}
+}
+
+// ownError is of the function's start or end, and ends the process.
+type ownError struct{ error }
+
+func (m *mesh) item(it *quicmesh.Item) (err error) {
+	switch it.Kind {
+	case quicmesh.KindEvent:
+		err = m.handle(it)
+	case quicmesh.KindBarrier:
+		err = m.Switch(it)
+	case quicmesh.KindEnd:
+		err = m.end(it)
+	case quicmesh.KindRollback:
+		m.Begin.Deaths = nil
+		err = m.start()
+	}
+	if errors.Is(err, quicmesh.ErrStale) {
+		return nil // the rollback itself comes next
+	}
+	return err
+}
+
+// start begins an attempt: what the earlier one gathered is dropped with its handler.
+func (m *mesh) start() error {
+	m.handler, m.failed = nil, nil
+	stage := m.stage
+	m.ctx = &eventContext{Context: context.Background(), stage: &stage}
+	h, err := start(m.begin, m.ctx, m.emit)
+	if err == nil {
+		err = m.failed
+	}
+	if err != nil {
+		return &ownError{err}
+	}
+	m.handler = h
+	return nil
+}
+
+func (m *mesh) handle(it *quicmesh.Item) error {
+	f := &it.Frame
+	m.clear()
+	m.cause = outlet.Input(f)
+	if f.Flags&frame.Bypass != 0 {
+		m.Counts.In.Add(1)
+		return m.Outlet.Bypass(m.Context(), &m.cause, f.Payload)
+	}
+	if history := m.Work(f); len(history) > m.Function.Begin.Retries {
+		cause := fmt.Sprintf("the function died on this event %d times, at last: %s", len(history), history[len(history)-1])
+		return m.Outlet.Fail(m.Context(), &m.cause, outlet.ErrorText(cause), history)
+	}
+	m.event = Event{Payload: f.Payload, f: *f}
+	err := handle(m.handler, m.ctx, &m.event)
+	if err == nil {
+		err = m.failed
+	}
+	m.Worked()
+	if err != nil {
+		return m.Outlet.Fail(m.Context(), &m.cause, outlet.CauseOf(failure(err)), nil)
+	}
+	return m.send()
+}
+
+// end runs the function's end, whose outputs are of no event.
+func (m *mesh) end(it *quicmesh.Item) error {
+	m.clear()
+	err := end(m.handler, m.ctx)
+	if err == nil {
+		err = m.failed
+	}
+	if err != nil {
+		return &ownError{fmt.Errorf("end function: %w", err)}
+	}
+	m.cause = quicmesh.Event{ID: fmt.Appendf(nil, "%s[%d]:end", m.stage.Name, m.stage.Slot), Attempt: it.Attempt}
+	if len(m.made) > 0 {
+		if err := m.send(); err != nil {
+			return err
+		}
+	}
+	return m.End(it.Attempt)
+}
+
+func (m *mesh) clear() {
+	m.made, m.buf, m.failed = m.made[:0], m.buf[:0], nil
+	if cap(m.buf) > 1<<20 {
+		m.buf = nil
+	}
+}
+
+// send sends what was made of cause.
+func (m *mesh) send() error {
+	m.outputs = m.outputs[:0]
+	for i := range m.made {
+		o := &m.made[i]
+		o.Key, o.Headers, o.Payload = m.buf[o.begin:o.key], m.buf[o.key:o.headers], m.buf[o.headers:o.payload]
+		m.outputs = append(m.outputs, o.Output)
+	}
+	return m.Outlet.Outputs(m.Context(), &m.cause, m.outputs)
+}
+
+func (m *mesh) emit(out Output) {
+	if m.handler == nil {
+		m.failed = errors.New("emit: only Event and End can emit")
+	}
+	if m.failed != nil {
+		return
+	}
+	payload, err := m.enc.encode(out.Value)
+	if err != nil {
+		m.failed = err
+		return
+	}
+	if payload == nil {
+		return
+	}
+	var f frame.Frame
+	if f.Edge, m.failed = m.ctx.stage.edge(out.To); m.failed != nil {
+		return
+	}
+	if m.headers, m.failed = out.describe(&f, m.headers[:0]); m.failed != nil {
+		return
+	}
+	o := output{begin: len(m.buf)}
+	o.Edge, o.EventTime = f.Edge, f.EventTime
+	m.buf = append(m.buf, f.Key...)
+	o.key = len(m.buf)
+	m.buf = append(m.buf, f.Headers...)
+	o.headers = len(m.buf)
+	m.buf = append(m.buf, payload...)
+	o.payload = len(m.buf)
+	m.made = append(m.made, o)
+}
