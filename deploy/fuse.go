@@ -36,7 +36,7 @@ func Apart(dir string, f *pipeline.Function) string {
 		if info.IsDir() || path.Ext(name) != ".py" {
 			return "is more than one file of Python: two stages' modules could have the same name"
 		}
-		return "is Python"
+		return pythonApart(name)
 	}
 	return "is of kind " + f.Kind + ", which runs one function a process"
 }

@@ -71,6 +71,8 @@ func TestCodeThatStaysApart(t *testing.T) {
 	file(t, 0o644, "module m\n", dir, "module", "go.mod")
 	file(t, 0o755, "\x7fELF", dir, "prebuilt", "exec")
 	file(t, 0o644, "x", dir, "f.js")
+	file(t, 0o644, "def main(e):\n    return 'async def'\n", dir, "f.py")
+	file(t, 0o644, "import x\n\nasync def main(e):\n    return e\n", dir, "async.py")
 	if err := os.Mkdir(dir+"/empty", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +87,9 @@ func TestCodeThatStaysApart(t *testing.T) {
 		{"module", "go:1.26", "has its own go.mod"},
 		{"prebuilt", "go:1.26", "has its own exec"},
 		{"f.js", "nodejs:20", "is of kind nodejs:20"},
+		{"f.py", "python:3", ""},
+		{"async.py", "python:3", "is async"},
+		{"ok", "python:3", "is more than one file of Python"},
 	} {
 		got := deploy.Apart(dir, &pipeline.Function{Source: c.source, Kind: c.kind})
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {

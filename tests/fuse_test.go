@@ -168,6 +168,56 @@ func main() {
 `,
 }
 
+// togetherPython does the same in Python.
+var togetherPython = files{
+	"split.py": `def main(event):
+    for word in event["line"].split():
+        yield {"word": word}
+    if event["line"].endswith("!"):
+        raise ValueError("not in this tone")
+`,
+	"check.py": `from datetime import datetime, timedelta, timezone
+
+
+class main:
+    def __init__(self, ctx):
+        self.greet, self.n = ctx.parameters["greet"], 0
+
+    def event(self, e, ctx):
+        word = e["word"]
+        self.n += 1
+        out = {"word": word, "greet": self.greet, "n": self.n, "id": ctx.id}
+        time = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=self.n)
+        ctx.emit(out, key=word, headers={"word": word}, event_time=time)
+        if word == "fail":
+            raise ValueError(ctx.stage + ": " + word)
+        if word == "panic":
+            return {"error": {"panic": word}}
+        if word == "nowhere":
+            ctx.emit(out, to="out")
+        if word == "odd":
+            ctx.emit(out, to="odd")
+        if word == "twice":
+            ctx.emit(out, to="last", event_time=time)
+
+    def end(self):
+        return {"word": "end of check", "n": self.n}
+`,
+	"last.py": `class main:
+    def __init__(self):
+        self.ids = []
+
+    def event(self, e, ctx):
+        self.ids.append(f"{ctx.id} {ctx.key or ''} {ctx.headers.get('word', '')} {ctx.event_time or ''}")
+        yield e
+        if e["word"] == "bad":
+            raise ValueError("last had a bad one")
+
+    def end(self):
+        yield {"ids": self.ids}
+`,
+}
+
 const togetherInput = "one odd\nfail two\nno way !\npanic three\nnowhere\nnone twice\nbad four\n\n"
 
 // togetherCounts are what the functions have counted of it.
@@ -190,7 +240,10 @@ func runTogether(t *testing.T, functions files, suffix, fuse string, look func(*
 	}
 	in, open := fifo(t, dir)
 	w := weftIn(t, dir, "run", "p.yaml", "--in", in)
-	feed := input(t, open, w)
+	feed, err := open(w)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer feed.Close()
 	w.running()
 	if _, err := io.WriteString(feed, togetherInput); err != nil {
@@ -240,7 +293,11 @@ func countsOf(st control.PipelineStatus) map[string]control.StageCounts {
 // TestFusedIsTheSame: what comes out, with its ids, what fails, where and why, and what each stage has counted
 // is the same whether functions have a process each or one for all.
 func TestFusedIsTheSame(t *testing.T) {
-	testFusedIsTheSame(t, togetherGo, "go")
+	t.Run("Go", func(t *testing.T) { testFusedIsTheSame(t, togetherGo, "go") })
+	t.Run("Python", func(t *testing.T) {
+		need(t, "python3", "Python 3")
+		testFusedIsTheSame(t, togetherPython, "py")
+	})
 }
 
 func testFusedIsTheSame(t *testing.T, functions files, suffix string) {
@@ -296,7 +353,11 @@ spec:
 `
 
 // TestFusedDeaths: neither the death of a fused process nor that of its worker loses an event.
-func TestFusedDeaths(t *testing.T) { testFusedDeaths(t, "go") }
+func TestFusedDeaths(t *testing.T) {
+	for _, suffix := range []string{"go", "py"} {
+		t.Run(suffix, func(t *testing.T) { testFusedDeaths(t, suffix) })
+	}
+}
 
 func testFusedDeaths(t *testing.T, suffix string) {
 	f := feed(t, strings.ReplaceAll(fusedPass, "SUFFIX", suffix), nil)

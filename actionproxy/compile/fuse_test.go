@@ -83,3 +83,19 @@ func TestGoFusedErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestPythonFused(t *testing.T) {
+	need(t, "python3")
+	files := map[string]string{
+		pipeline.FusedCode: `[{"stage":"json","dir":"stage1-json"},{"stage":"two","dir":"stage2-two","main":"other"}]`,
+		"stage1-json/f.py": "import json\ncalls = []\ndef main(e):\n    calls.append(1)\n    return {'n': e['n'] + len(calls), 'j': json.dumps(1)}\n",
+		"stage2-two/f.py":  "calls = []\ndef other(e):\n    calls.append(1)\n    e['n'] += 100 * len(calls)\n    return e\n",
+	}
+	b := mustStart(t, request(t, compile.Python, "", files))
+	b.expect(`{"value":{"n":0}}`, `{"n":101,"j":"1"}`)
+	b.expect(`{"value":{"n":0}}`, `{"n":202,"j":"1"}`)
+	files["stage2-two/f.py"] = "def main(e): return e\n"
+	if got := fails(t, request(t, compile.Python, "", files)); !strings.Contains(got, "f.py has no other") {
+		t.Errorf("words %q", got)
+	}
+}

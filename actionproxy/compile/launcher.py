@@ -8,6 +8,7 @@ import sys
 import traceback
 import types
 
+FUSED = "weft-fused.json"
 CANDIDATES = ("__main__.py", "main.py", "exec.py")
 
 
@@ -15,16 +16,38 @@ def load(folder):
     """The user's module, and the file it is in. Names of files are relative, as the user knows them."""
     for name in CANDIDATES:
         if os.path.isfile(os.path.join(folder, name)):
-            break
-    else:
-        sys.exit("the action has none of the files " + ", ".join(CANDIDATES))
+            return load_file(folder, name, name[:-3].strip("_")), name
+    sys.exit("the action has none of the files " + ", ".join(CANDIDATES))
+
+
+def load_file(folder, name, module_name):
     with open(os.path.join(folder, name), "rb") as f:
         source = f.read()
-    module = types.ModuleType(name[:-3].strip("_"))
+    module = types.ModuleType(module_name)
     module.__file__ = os.path.join(folder, name)
     sys.modules[module.__name__] = module
     exec(compile(source, name, "exec"), module.__dict__)
-    return module, name
+    return module
+
+
+def load_fused(folder):
+    """The stages of a fused group and their functions. Each is one file in a folder of its own, whose name is
+    its module's: no import has that."""
+    import json  # not before a user's own module of that name can be found
+    with open(os.path.join(folder, FUSED), encoding="utf-8") as f:
+        parts = json.load(f)
+    for part in parts:
+        inside = os.path.join(folder, part["dir"])
+        [name] = os.listdir(inside)
+        module = load_file(inside, name, part["dir"])
+        yield part["stage"], target_of(module, part.get("main") or "main", name)
+
+
+def target_of(module, name, file):
+    target = getattr(module, name, None)
+    if target is None:
+        sys.exit(f"{file} has no {name}; it is what the action calls")
+    return target
 
 
 def site_packages(folder):
@@ -45,16 +68,21 @@ def report(error):
 def main(folder, name):
     sys.path[:1] = [folder, *site_packages(folder), sys.path[0]]
     sys.argv = [os.path.join(folder, CANDIDATES[0])]
+    fused = os.path.isfile(os.path.join(folder, FUSED))
     try:
-        module, file = load(folder)
+        if fused:
+            parts = list(load_fused(folder))
+        else:
+            module, file = load(folder)
     except Exception as error:
         report(error)
         sys.exit(1)
-    target = getattr(module, name, None)
-    if target is None:
-        sys.exit(f"{file} has no {name}; it is what the action calls")
-    import weft
-    weft.serve(target)
+    if fused:
+        from weft import fuse
+        fuse.serve_all(parts)
+    else:
+        import weft
+        weft.serve(target_of(module, name, file))
 
 
 if __name__ == "__main__":

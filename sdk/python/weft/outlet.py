@@ -26,10 +26,12 @@ class Outlet:
         self._flushed = 0.0
         self.attempt = 0
         self.done = self._told = 0  # events finished so far; the number that the proxy knows
+        self.counts = bytes  # of fused stages: what they have counted; else nothing
 
     def begin(self, attempt):
         """From now on frames belong to this attempt."""
         self.flush()
+        self.counts = bytes
         self.attempt, self.done, self._told = attempt, 0, 0
 
     def mark(self):
@@ -46,6 +48,13 @@ class Outlet:
             self._parts.append(key + headers)
         self._parts.append(payload)
         self._size += frame.SIZE + length
+        if self._size >= FLUSH_SIZE:
+            self._write()
+
+    def put(self, seq, type, edge, id, key, headers, event_time, payload):
+        """What fused stages have made of event seq."""
+        self._parts.append(frame.pack(frame.Frame(type, 0, edge, self.attempt, seq, 0, event_time, 0, id, key, headers, payload)))
+        self._size += len(self._parts[-1])
         if self._size >= FLUSH_SIZE:
             self._write()
 
@@ -75,7 +84,7 @@ class Outlet:
     def flush(self):
         """Tells what is finished, and writes everything."""
         if self.done > self._told:
-            self.tell(frame.DONE, self.done, flags=frame.CUMULATIVE)
+            self.tell(frame.DONE, self.done, self.counts(), frame.CUMULATIVE)
             self._told = self.done
         self._write()
         self._flushed = time.monotonic()

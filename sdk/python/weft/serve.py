@@ -16,7 +16,11 @@ ACK = b'{"ok":true,"abi":"weft.stream/1"}\n'
 
 def serve(main):
     """Serves the action proxy with this function until it closes standard input."""
-    function = Function(main)
+    run(Function(main))
+
+
+def run(function):
+    """serve, of a Function."""
     lines = _take_stdin()
     for name in ("stdout", "stderr"):  # a log is never a reason to fail, and is there when we die
         getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)

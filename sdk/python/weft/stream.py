@@ -12,7 +12,7 @@ READ_SIZE = 256 << 10
 
 def run(sock, function):
     """Serves the proxy until it closes the socket. An error of the start or the end is raised."""
-    stream = Stream(Outlet(sock), function)
+    stream = function.open(Outlet(sock)) if hasattr(function, "open") else Stream(Outlet(sock), function)
     reader = frame.Reader()
     while True:
         chunk = sock.recv(READ_SIZE)
