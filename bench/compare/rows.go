@@ -36,8 +36,8 @@ func latencyRows() []rowSpec {
 
 func payloadRows() []rowSpec {
 	return []rowSpec{
-		missingRow("payload-ref-1m", "1 MiB by reference", "<=1.5"),
-		missingRow("payload-ref-64m", "64 MiB by reference", "<=1.5"),
+		hopRow("payload-ref-1m", "mesh to mesh, 1 MiB by reference", "<=1.5", "64 B, as often", "mesh-ref-1m", "mesh-ref-1m-64"),
+		hopRow("payload-ref-64m", "mesh to mesh, 64 MiB by reference", "<=1.5", "64 B, as often", "mesh-ref-64m", "mesh-ref-64m-64"),
 		{name: "payload-copy", what: "mesh over shared memory, 1 MiB events copied", unit: "GB/s", aim: ">=0.7", of: "memcpy, in and out",
 			value: metric{"mesh-shm-bulk", bandwidth}, reference: metric{"memcpy-1m", bandwidth}},
 		{name: "quic-bulk", what: "mesh over QUIC, 1 MiB events", unit: "GB/s", aim: ">=1", of: "TLS over TCP",

@@ -27,6 +27,13 @@ func (p plans) at(rate float64, payload int) load.Plan {
 	return load.Plan{Payload: payload, Rate: rate, Warmup: int(rate / 2), Events: int(rate * seconds), Limit: scenarioLimit}
 }
 
+// fresh is at with events that are written anew and summed up.
+func (p plans) fresh(rate float64, payload int) load.Plan {
+	out := p.at(rate, payload)
+	out.Fresh = true
+	return out
+}
+
 func (p plans) full(payload, events int) load.Plan {
 	if p.quick {
 		events /= 4
@@ -177,6 +184,10 @@ func limits(p plans) []scenario {
 		chain("mesh-shm-2", "Weft's mesh over shared memory, no functions", 2, p.at(latencyRate, 64), limit(peer.MeshRing())).of("weft").plotted(),
 		chain("mesh-shm-9", "Weft's mesh over shared memory, no functions, 9 processes", 9, p.at(latencyRate, 64), limit(peer.MeshRing())).of("weft").plotted(),
 		chain("mesh-shm-bulk", "Weft's mesh over shared memory, 1 MiB events", 2, p.full(1<<20, 4000), limit(peer.MeshRing())).of("weft"),
+		chain("mesh-ref-1m", "Weft's mesh over shared memory, 1 MiB by reference, 50 a second", 2, p.fresh(50, 1<<20), limit(peer.MeshRing())).of("weft"),
+		chain("mesh-ref-1m-64", "Weft's mesh over shared memory, 64 B, 50 a second", 2, p.fresh(50, 64), limit(peer.MeshRing())).of("weft"),
+		chain("mesh-ref-64m", "Weft's mesh over shared memory, 64 MiB by reference, 10 a second", 2, p.fresh(10, 64<<20), limit(peer.MeshRing())).of("weft"),
+		chain("mesh-ref-64m-64", "Weft's mesh over shared memory, 64 B, 10 a second", 2, p.fresh(10, 64), limit(peer.MeshRing())).of("weft"),
 		chain("spin-2", "two processes that only spin, 20,000 events a second", 2, p.at(20_000, 64), limit(peer.Futex(1<<40))).of("limits"),
 		chain("mesh-shm-2-20k", "Weft's mesh over shared memory, 20,000 events a second", 2, p.at(20_000, 64), limit(peer.MeshRing())).of("weft"),
 		chain("tls-bulk", "TLS over TCP, 1 MiB writes", 2, p.full(1<<20, 3000), limit(peer.TLS())).of("limits"),

@@ -47,6 +47,8 @@ type Plan struct {
 	Warmup  int           // events that are not counted
 	Events  int           // events that are
 	Limit   time.Duration // after which a run is given up
+	// Fresh events are written anew, each of them, and summed up by whoever takes them. Neither is part of a latency.
+	Fresh bool
 }
 
 // Generate calls send for each event of the plan at its time. The buffer is the same each time.
@@ -55,8 +57,20 @@ func (p Plan) Generate(ctx context.Context, send func(b []byte) error) error {
 	for i := range b {
 		b[i] = 'a' + byte(i%26)
 	}
+	return p.GenerateIn(ctx, func() ([]byte, error) { return b, nil }, send)
+}
+
+// GenerateIn is Generate with a buffer of Payload bytes for each event, which memory gives.
+func (p Plan) GenerateIn(ctx context.Context, memory func() ([]byte, error), send func(b []byte) error) error {
 	began := Now()
 	for n := range p.Warmup + p.Events {
+		b, err := memory()
+		if err != nil {
+			return fmt.Errorf("get memory for event %d: %w", n, err)
+		}
+		if p.Fresh {
+			Fill(b, uint64(n))
+		}
 		due := Now()
 		if p.Rate > 0 {
 			due = began + int64(float64(n)/p.Rate*1e9)

@@ -70,3 +70,23 @@ func TestGenerateEnds(t *testing.T) {
 		t.Error("it goes on")
 	}
 }
+
+// A fresh event is none of the earlier ones, and a byte that changes is found.
+func TestFreshEvents(t *testing.T) {
+	p := load.Plan{Payload: 1000, Events: 3, Fresh: true}
+	sums := map[string]bool{}
+	err := p.GenerateIn(t.Context(), func() ([]byte, error) { return make([]byte, p.Payload), nil }, func(b []byte) error {
+		sums[string(b[load.HeaderSize:])] = true
+		if err := load.Check(b); err != nil {
+			t.Error(err)
+		}
+		b[999]++
+		if load.Check(b) == nil {
+			t.Error("another byte was not found")
+		}
+		return nil
+	})
+	if err != nil || len(sums) != 3 {
+		t.Errorf("%d different events, %v", len(sums), err)
+	}
+}

@@ -6,10 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
+	"github.com/weft-stream/weft/bench/load"
 	"github.com/weft-stream/weft/bench/stage"
+	"github.com/weft-stream/weft/internal/shm"
 	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/identity"
 	"github.com/weft-stream/weft/quicmesh/route"
 	"github.com/weft-stream/weft/quicmesh/transport"
@@ -48,6 +52,9 @@ func overMeshQUIC(ctx context.Context, c *stage.Config) (stage.In, stage.Out, er
 
 func overMesh(ctx context.Context, c *stage.Config, tr transport.Transport) (in stage.In, out stage.Out, err error) {
 	config := quicmesh.Config{Self: meshSlot(c.Index), Attempt: 1, Transport: tr, Window: 4 << 20, MaxPayload: max(c.Plan.Payload, 8<<20)}
+	if c.Plan.Fresh {
+		config.Memory = func(_ context.Context, size int) (*os.File, error) { return shm.CreateArena("bench", size) }
+	}
 	if c.Index > 0 {
 		config.In = []quicmesh.InEdge{{ID: uint16(c.Index - 1), From: meshSlot(c.Index - 1).Stage, Routing: route.Forward, Replicas: 1}}
 	}
@@ -67,10 +74,10 @@ func overMesh(ctx context.Context, c *stage.Config, tr transport.Transport) (in 
 		if err := m.WaitLinks(ctx); err != nil {
 			return nil, nil, err
 		}
-		out = meshOut{ctx, m, uint16(c.Index)}
+		out = &meshOut{ctx: ctx, mesh: m, edge: uint16(c.Index)}
 	}
 	if c.Index > 0 {
-		in = &meshIn{ctx: ctx, mesh: m}
+		in = &meshIn{ctx: ctx, mesh: m, plan: c.Plan}
 	}
 	return in, out, nil
 }
@@ -109,6 +116,7 @@ func meshTransport(c *stage.Config) (transport.Transport, error) {
 type meshIn struct {
 	ctx   context.Context
 	mesh  *quicmesh.Mesh
+	plan  load.Plan
 	buf   []quicmesh.Item
 	items []quicmesh.Item
 	at    int
@@ -131,15 +139,35 @@ func (i *meshIn) Next() ([]byte, error) {
 
 func (i *meshIn) More() bool { return i.at < len(i.items) }
 
-type meshOut struct {
-	ctx  context.Context
-	mesh *quicmesh.Mesh
-	edge uint16
+// Finish sees to it that large payloads were not copied, where that is what is measured.
+func (i *meshIn) Finish() error {
+	if n := i.mesh.Stats().Links[0].Referred; i.plan.Fresh && i.plan.Payload >= 1<<20 && n < uint64(i.plan.Events) {
+		return fmt.Errorf("only %d payloads of %d came by reference", n, i.plan.Warmup+i.plan.Events)
+	}
+	return nil
 }
 
-func (o meshOut) Send(b []byte) error {
-	return o.mesh.Send(o.ctx, o.edge, &quicmesh.Event{Payload: b})
+type meshOut struct {
+	ctx    context.Context
+	mesh   *quicmesh.Mesh
+	edge   uint16
+	region *arena.Region // that Memory gave last
+}
+
+// Memory is for the next event.
+func (o *meshOut) Memory(n int) ([]byte, error) {
+	o.region = o.mesh.Alloc(o.ctx, n)
+	return o.region.Bytes(), nil
+}
+
+func (o *meshOut) Send(b []byte) error {
+	err := o.mesh.Send(o.ctx, o.edge, &quicmesh.Event{Payload: b})
+	if o.region != nil {
+		o.region.Release()
+		o.region = nil
+	}
+	return err
 }
 
 // Flush does nothing: an event is on its way when Send returns.
-func (o meshOut) Flush() error { return nil }
+func (o *meshOut) Flush() error { return nil }

@@ -89,3 +89,12 @@ func TestBrokenChain(t *testing.T) {
 		t.Errorf("no broker: %v", err)
 	}
 }
+
+// Large payloads go by reference, each of them written anew: the last stage says when they were copied.
+func TestPayloadsByReference(t *testing.T) {
+	c := peer.MeshRing()
+	c.Stages, c.Plan = 2, load.Plan{Payload: 4 << 20, Rate: 100, Warmup: 20, Events: 20, Fresh: true, Limit: time.Minute}
+	if _, err := c.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

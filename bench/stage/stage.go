@@ -65,6 +65,16 @@ type Out interface {
 	Flush() error
 }
 
+// Writer is an Out that has memory for an event to be written in, before the Send of it.
+type Writer interface {
+	Memory(n int) ([]byte, error)
+}
+
+// Finisher is an In that has something to say when all events have come.
+type Finisher interface {
+	Finish() error
+}
+
 // Peer connects a stage's ends: in is nil for the first stage, out for the last. Both are used by one
 // goroutine, and go with the process: the parent ends one that takes too long.
 type Peer func(ctx context.Context, c *Config) (In, Out, error)
@@ -146,12 +156,18 @@ func work(ctx context.Context, c *Config, in In, out Out) (*load.Result, error) 
 }
 
 func generate(ctx context.Context, c *Config, out Out) error {
-	err := c.Plan.Generate(ctx, func(b []byte) error {
+	send := func(b []byte) error {
 		if err := out.Send(b); err != nil || !c.Paced() {
 			return err
 		}
 		return out.Flush()
-	})
+	}
+	var err error
+	if w, ok := out.(Writer); ok && c.Plan.Fresh {
+		err = c.Plan.GenerateIn(ctx, func() ([]byte, error) { return w.Memory(c.Plan.Payload) }, send)
+	} else {
+		err = c.Plan.Generate(ctx, send)
+	}
 	return errors.Join(err, out.Flush())
 }
 
@@ -181,6 +197,12 @@ func measure(c *Config, in In) (*load.Result, error) {
 			return nil, fmt.Errorf("last stage: receive: %w", err)
 		}
 		done, err := t.Take(b)
+		if err == nil && c.Plan.Fresh {
+			err = load.Check(b)
+		}
+		if f, ok := in.(Finisher); ok && done && err == nil {
+			err = f.Finish()
+		}
 		if err != nil {
 			return nil, err
 		}
