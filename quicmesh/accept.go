@@ -12,6 +12,10 @@ import (
 // helloTimeout is how long an accepted stream may stay without its first frame.
 const helloTimeout = 5 * time.Second
 
+// lastWords is how long a stream is read on whose sender has gone: a process that died has no other copy of
+// what is in it.
+const lastWords = 5 * time.Second
+
 // inputKey names an input: one slot on one edge.
 type inputKey struct {
 	edge  uint16
@@ -97,8 +101,14 @@ func (m *Mesh) welcome(s *session, in *reader) (*inLink, error) {
 	if err != nil {
 		return nil, err
 	}
-	before := l.adopt(s)
+	before, anew, err := l.adopt(s, h.Life)
+	if err != nil {
+		return nil, err
+	}
 	if before != nil {
+		if anew {
+			before.readOut(lastWords)
+		}
 		before.end("replaced by a newer connection")
 		<-before.gone // soon: it has been ended. Its last frames are in the inbox then
 	}
@@ -129,7 +139,7 @@ func (m *Mesh) authorise(peer transport.Identity, h hello) (*inLink, error) {
 	defer m.mu.Unlock()
 	key := inputKey{h.Edge, peer.Index}
 	if in := m.joining[key]; in != nil && in.from == slot && in.incarnation == peer.Incarnation {
-		return in.linkOf(m, h.Edge, peer.Incarnation), nil
+		return m.linkOf(in, key, peer.Incarnation)
 	}
 	in := m.in[key]
 	newest := m.known[slot]
@@ -147,5 +157,5 @@ func (m *Mesh) authorise(peer transport.Identity, h hello) (*inLink, error) {
 			other.fence(peer.Incarnation)
 		}
 	}
-	return in.linkOf(m, h.Edge, peer.Incarnation), nil
+	return m.linkOf(in, key, peer.Incarnation)
 }

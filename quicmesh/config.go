@@ -29,6 +29,16 @@ type Config struct {
 	// Joins: the slot is of a version that is not valid yet; SetVersions tells when it is.
 	Joins bool
 
+	// Progress is memory that outlives this process, of ProgressSize bytes, at first zero: for a slot whose
+	// function may die and be started again without a rollback. A mesh made with the same Progress goes on where
+	// the one before was; see the package's text. The streams' bytes must outlive the process too, once a Write
+	// has returned. Nobody else touches the memory between New and the end of Close. nil: nothing outlives.
+	Progress []byte
+	// Lost is told when a mesh in another life finds that frames which the one before has sent are not with the
+	// peer, since both processes have died at once: what these come of is not sent again, only a rollback
+	// repairs that. Optional; it must not block.
+	Lost func(edge uint16, to Slot, frames uint64)
+
 	// Window is how many bytes may be in flight to this slot on one link. Default 1 MiB. A larger
 	// event goes alone.
 	Window int

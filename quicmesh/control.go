@@ -23,6 +23,13 @@ func (c *controlSeqs) add(seq uint64) {
 	c.n++
 }
 
+// move changes all numbers by as much, wrapping around.
+func (c *controlSeqs) move(by uint64) {
+	for i := range c.n {
+		c.seqs[i] += by
+	}
+}
+
 // drop forgets the numbers up to seq.
 func (c *controlSeqs) drop(seq uint64) {
 	gone := 0

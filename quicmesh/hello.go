@@ -8,7 +8,7 @@ import (
 )
 
 // version of what links speak: frame layout, hello and welcome.
-const version = 1
+const version = 2
 
 // hello is the payload of a Hello: who opens a link on which edge, to whom.
 type hello struct {
@@ -18,6 +18,9 @@ type hello struct {
 	To      holder `json:"to"`
 	// Joins: the sender's place is one of a version to come, beside that of an older incarnation.
 	Joins bool `json:"joins,omitempty"`
+	// Life counts the sender's processes within its incarnation, where one goes on with what another has
+	// begun: see Config.Progress.
+	Life uint64 `json:"life,omitempty"`
 }
 
 // holder is a slot and its incarnation.
@@ -26,11 +29,14 @@ type holder struct {
 	Incarnation uint64 `json:"incarnation"`
 }
 
-// hail is the payload of a Welcome: the receiver's window and what it has granted, in bytes since the
-// link began. Received, the point to resume from, is the frame's sequence number.
+// hail is the payload of a Welcome: the receiver's window, what it has granted and what it has taken, in
+// bytes since the link began, and the number up to which frames need not be kept. Received, the point to
+// resume from, is the frame's sequence number.
 type hail struct {
 	Window   uint64 `json:"window"`
 	Credit   uint64 `json:"credit"`
+	Taken    uint64 `json:"taken"`
+	Done     uint64 `json:"done"`
 	Received uint64 `json:"-"`
 	// Borrows: memory can be lent over this stream. Held are the events up to Received whose payloads it still reads
 	// where the sender has written them: all others are released.

@@ -19,7 +19,7 @@ func (l *inLink) ackLoop(s *session) {
 			continue
 		}
 		if _, err := s.stream.Write(b); err != nil {
-			s.endUnwritable(err)
+			s.endUnwritable(err, lastWords)
 			return
 		}
 	}
@@ -32,9 +32,9 @@ func (l *inLink) tell(b []byte) []byte {
 	defer l.mu.Unlock()
 	l.armed = false
 	l.timer.Stop()
-	if l.acked != l.received {
-		l.acked = l.received
-		f := frame.Frame{Header: frame.Header{Type: frame.Ack, Edge: l.edge, Seq: l.received}}
+	if l.acked != l.needless() {
+		l.acked = l.needless()
+		f := frame.Frame{Header: frame.Header{Type: frame.Ack, Edge: l.edge, Seq: l.acked}}
 		b = f.Append(b)
 	}
 	if l.flow.Untold() {

@@ -42,12 +42,12 @@ func (b *inbox) push(l *inLink, batch []Item, duplicates uint64) error {
 	for i := range batch {
 		it := &batch[i]
 		if l.fenced.Load() || b.closed {
-			it.Release()
+			it.drop()
 			continue
 		}
 		if it.Attempt < b.mesh.Attempt() {
 			l.stats.stale++
-			it.Release()
+			it.drop()
 			continue
 		}
 		if err := b.take(l, it); err != nil {
@@ -112,17 +112,54 @@ func (b *inbox) take(l *inLink, it *Item) (err error) {
 		}
 		b.put(*it)
 	case KindBarrier:
-		b.done, err = b.aligner.Barrier(l.number, barrier.Mark{Number: it.Barrier, Version: it.Version}, b.done[:0])
-		b.putBarriers(it.Attempt)
-	case KindEnd:
-		var all bool
-		b.done, all = b.aligner.End(l.number, b.done[:0])
-		b.putBarriers(it.Attempt)
-		if all {
-			b.put(Item{Kind: KindEnd, Attempt: it.Attempt})
+		if err = b.brings(l.number, barrier.Mark{Number: it.Barrier, Version: it.Version}, it.Attempt); err == nil {
+			l.brought(it)
 		}
+	case KindEnd:
+		b.ends(l.number, it.Attempt)
+		l.brought(it)
 	}
 	return err
+}
+
+// brings takes a barrier of an input. The caller holds mu.
+func (b *inbox) brings(input int, m barrier.Mark, a frame.Attempt) (err error) {
+	b.done, err = b.aligner.Barrier(input, m, b.done[:0])
+	b.putBarriers(a)
+	return err
+}
+
+// ends takes the end of an input. The caller holds mu.
+func (b *inbox) ends(input int, a frame.Attempt) {
+	var all bool
+	b.done, all = b.aligner.End(input, b.done[:0])
+	b.putBarriers(a)
+	if all {
+		b.put(Item{Kind: KindEnd, Attempt: a})
+	}
+}
+
+// goOn takes what an earlier life has noted of an input: barriers that were not passed on, behind frames
+// that are all done, and its end.
+func (b *inbox) goOn(l *inLink, r *record) {
+	if l.number == unaligned {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	before := b.n
+	for _, m := range r.waiting(b.mesh.progress.head.passed.Load()) {
+		_ = b.brings(l.number, m, b.mesh.Attempt()) // not too many: there were no more before
+	}
+	if end := r.end.Load(); end != 0 && end <= l.done.upTo {
+		b.ends(l.number, b.mesh.Attempt())
+	}
+	if before == 0 && b.n > 0 {
+		signal(b.wake)
+	}
 }
 
 func (b *inbox) putBarriers(a frame.Attempt) {
@@ -229,6 +266,7 @@ func (b *inbox) rollback(a frame.Attempt) {
 		return
 	}
 	b.mesh.attempt.Store(uint64(a))
+	b.mesh.progress.rollback(a)
 	b.move()
 	b.clear()
 	b.aligner.Reset()

@@ -6,7 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weft-stream/weft/quicmesh/barrier"
 	"github.com/weft-stream/weft/quicmesh/flow"
+	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/replay"
 )
 
@@ -15,6 +17,9 @@ const (
 	ackDelay = 2 * time.Millisecond
 	// ackFrames is how many frames are acknowledged at once, when they come faster than that.
 	ackFrames = 512
+	// mostAhead is how many barriers and ends may be behind an event that is in work, those of several lives of
+	// the sender.
+	mostAhead = 1024
 )
 
 // inLink is the receiving end of a link: what it remembers from one connection to the next.
@@ -38,11 +43,22 @@ type inLink struct {
 	up       bool
 	broken   error // how the peer broke the rules: this incarnation is not welcome any more
 	flow     flow.Receiver
+	life     uint64 // of the sender's mesh
 	received uint64 // what the filter has received and the inbox has
-	acked    uint64 // what the sender was told of that
+	acked    uint64 // the number that the sender was told last
 	armed    bool   // timer is running
 	borrowed borrowed
+
+	// Where the mesh has a progress.
+	record   *record     // nil without, and when the link is fenced
+	consumed replay.Done // released frames; barriers and ends that are noted
+	fresh    bool        // some of these are in no round yet
+	round    mark        // of consumed, when the round under way began
+	done     mark        // of the rounds that are complete
 }
+
+// mark is how far a link has come.
+type mark struct{ upTo, bytes uint64 }
 
 func newInLink(m *Mesh, in *input, edge uint16, incarnation uint64) *inLink {
 	l := &inLink{
@@ -65,13 +81,44 @@ func (l *inLink) current() *session {
 	return l.session
 }
 
-// adopt makes s the link's session and returns the one before, to be ended.
-func (l *inLink) adopt(s *session) *session {
+// adopt makes s, of a life of the sender, the link's session, and returns the one before, to be ended. anew
+// tells that this one is of an earlier life.
+func (l *inLink) adopt(s *session, life uint64) (before *session, anew bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := l.session
-	l.session = s
-	return before
+	if life < l.life {
+		return nil, false, fmt.Errorf("%v is in life %d by now, this is %d", l.from, l.life, life)
+	}
+	before, anew = l.session, life > l.life
+	l.session, l.life = s, life
+	return before, anew, nil
+}
+
+// goOn takes over what an earlier life of the mesh has noted.
+func (l *inLink) goOn(r *record) {
+	l.record = r
+	l.received = r.upTo.Load()
+	l.consumed = replay.NewDone(l.received)
+	l.round.upTo, l.done.upTo = l.received, l.received
+}
+
+// leave gives up the record of a link that is fenced.
+func (l *inLink) leave() {
+	l.mu.Lock()
+	r := l.record
+	l.record = nil
+	l.mu.Unlock()
+	if r != nil {
+		l.mesh.progress.release(r)
+	}
+}
+
+// needless is the number up to which the sender has to keep nothing. The caller holds mu.
+func (l *inLink) needless() uint64 {
+	if l.mesh.progress == nil {
+		return l.received
+	}
+	return l.done.upTo
 }
 
 // resume welcomes s. The session before it has gone.
@@ -82,8 +129,9 @@ func (l *inLink) resume(s *session) error {
 		defer l.mu.Unlock()
 		return fmt.Errorf("this incarnation has broken the rules before: %w", l.broken)
 	}
-	l.acked = l.received
-	w := hail{Window: l.flow.Window(), Credit: l.flow.Tell(), Received: l.received, Borrows: s.loans != nil, Held: l.borrowed.resume()}
+	l.acked = l.needless()
+	w := hail{Window: l.flow.Window(), Credit: l.flow.Tell(), Taken: l.flow.Taken(), Done: l.acked, Received: l.received,
+		Borrows: s.loans != nil, Held: l.borrowed.resume()}
 	l.mu.Unlock()
 	b, err := appendWelcome(w, l.edge)
 	if err != nil {
@@ -100,6 +148,10 @@ func (l *inLink) resume(s *session) error {
 func (l *inLink) count() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// Barriers and ends need no credit, but are counted while something before them isn't consumed.
+	if l.record != nil && l.filter.Received()-l.consumed.UpTo() > l.flow.Window()/frame.HeaderSize+mostAhead {
+		return fmt.Errorf("%w: %d more than are done", errFrame, l.filter.Received()-l.consumed.UpTo())
+	}
 	for i := range l.batch {
 		it := &l.batch[i]
 		if it.size > 0 {
@@ -121,22 +173,73 @@ func (l *inLink) arrived() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.received = l.filter.Received()
-	if l.received-l.acked >= ackFrames {
-		signal(l.wake)
-	} else {
-		l.arm()
+	if l.mesh.progress == nil {
+		l.tellSoon()
 	}
 }
 
-// released returns the credit of an event, and its payload if that was read in place.
-func (l *inLink) released(it *Item) {
+// release notes that a frame is consumed: its credit, and its payload if that was read in place.
+func (l *inLink) release(it *Item) {
+	p := l.mesh.progress
+	begins := false
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.flow.Release(it.size)
 	if it.loan != nil {
 		l.borrowed.release(it.Frame.Seq)
+		l.arm()
 	}
-	if l.flow.Due() {
+	if p == nil {
+		l.flow.Release(it.size)
+		l.tellSoon()
+	} else {
+		l.consumed.Note(it.Frame.Seq, it.size)
+		begins = !l.fresh && l.consumed.UpTo() > l.round.upTo
+		l.fresh = l.fresh || begins
+	}
+	l.mu.Unlock()
+	if begins {
+		p.add(l)
+	}
+}
+
+// brought notes a barrier or an end that the alignment has; then it is consumed.
+func (l *inLink) brought(it *Item) {
+	p := l.mesh.progress
+	if p == nil {
+		return
+	}
+	l.mu.Lock()
+	if r := l.record; r != nil && it.Kind == KindEnd {
+		r.end.Store(it.Frame.Seq)
+	} else if r != nil {
+		r.brought(it.Frame.Seq, barrier.Mark{Number: it.Barrier, Version: it.Version}, p.head.passed.Load())
+	}
+	l.mu.Unlock()
+	l.release(it)
+}
+
+// enterRound takes what is consumed into a round.
+func (l *inLink) enterRound() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.round, l.fresh = mark{l.consumed.UpTo(), l.consumed.Bytes()}, false
+}
+
+// markDone ends the round: what was in it is done, for every life of the mesh.
+func (l *inLink) markDone() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.record != nil {
+		l.record.upTo.Store(l.round.upTo)
+	}
+	l.flow.Release(int(l.round.bytes - l.done.bytes))
+	l.done = l.round
+	l.tellSoon()
+}
+
+// tellSoon has the sender told of what it needn't keep and of credit: at once if it is much. The caller
+// holds mu.
+func (l *inLink) tellSoon() {
+	if l.flow.Due() || l.needless()-l.acked >= ackFrames {
 		signal(l.wake)
 	} else {
 		l.arm()

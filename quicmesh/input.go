@@ -19,14 +19,36 @@ type input struct {
 	link *inLink // of the newest incarnation; nil before
 }
 
-// linkOf is the link of an incarnation, which is the newest.
-func (in *input) linkOf(m *Mesh, edge uint16, incarnation uint64) *inLink {
+// linkOf is the link of an incarnation, which is the newest. Where an earlier life of the mesh has had it, it
+// goes on. The caller holds mu.
+func (m *Mesh) linkOf(in *input, key inputKey, incarnation uint64) (*inLink, error) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.link == nil || in.link.incarnation != incarnation {
-		in.link = newInLink(m, in, edge, incarnation)
+	l := in.link
+	in.mu.Unlock()
+	if l != nil && l.incarnation == incarnation {
+		return l, nil
 	}
-	return in.link
+	l = newInLink(m, in, key.edge, incarnation)
+	if p := m.progress; p != nil {
+		r := p.record(linkName(false, key.edge, key.index), incarnation, m.known[in.from])
+		if r == nil {
+			return nil, fmt.Errorf("there is no room for the progress of one more link, beside %d", len(p.records))
+		}
+		l.goOn(r)
+		m.inbox.goOn(l, r)
+	}
+	in.mu.Lock()
+	in.link = l
+	in.mu.Unlock()
+	return l, nil
+}
+
+// recall brings back what an earlier life of the mesh has had of an input, from a sender who may not come
+// again: it has ended, perhaps. The caller holds mu.
+func (m *Mesh) recall(in *input, key inputKey, incarnation uint64) {
+	if p := m.progress; p != nil && p.find(linkName(false, key.edge, key.index), incarnation) != nil {
+		_, _ = m.linkOf(in, key, incarnation) // there is a record
+	}
 }
 
 // fence ends the link of an incarnation older than newest: nothing of it is taken any more.
@@ -37,6 +59,7 @@ func (in *input) fence(newest uint64) {
 		if s := l.current(); s != nil {
 			s.end(in.why(newest))
 		}
+		l.leave()
 	}
 }
 

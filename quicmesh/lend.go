@@ -132,6 +132,16 @@ func (l *outLink) settle(holds func(seq uint64) bool) {
 	})
 }
 
+// inherit notes the payloads of an earlier life that the receiver still reads, in memory that is no more ours. The
+// caller holds edge.mu.
+func (l *outLink) inherit(hail hail) {
+	for _, seq := range hail.Held {
+		if seq <= hail.Received && len(l.referred) < maxReferred {
+			l.referred = append(l.referred, referred{seq, arena.Plain(0)})
+		}
+	}
+}
+
 // forget drops what is kept for a peer that is gone for good. The caller holds edge.mu.
 func (l *outLink) forget() {
 	l.log.Reset()

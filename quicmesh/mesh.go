@@ -42,6 +42,7 @@ type Mesh struct {
 	out      []*outEdge
 	joins    atomic.Bool // our place is one of a version to come
 	inbox    inbox
+	progress *progress     // nil: nothing outlives the mesh
 	accepted chan struct{} // closed by Accept
 	accept   sync.Once
 	greeting chan struct{} // one token for each stream that has not become a link yet
@@ -84,6 +85,11 @@ func New(c Config) (*Mesh, error) {
 	}
 	m.attempt.Store(uint64(c.Attempt))
 	m.joins.Store(c.Joins)
+	if c.Progress != nil {
+		if m.progress, err = openProgress(m, c.Progress); err != nil {
+			return nil, err
+		}
+	}
 	for _, e := range c.Out {
 		m.counts[e.To] = e.Replicas
 		m.out = append(m.out, newOutEdge(m, e))
@@ -114,6 +120,16 @@ func New(c Config) (*Mesh, error) {
 // Open starts the mesh's goroutines; only Close stops them, not the end of ctx. Links wait for
 // SetPeers, and for the peers.
 func (m *Mesh) Open(ctx context.Context) error {
+	if err := m.launch(ctx); err != nil {
+		return err
+	}
+	if m.progress != nil {
+		m.progress.rounds()
+	}
+	return nil
+}
+
+func (m *Mesh) launch(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed || m.ctx != nil {
@@ -147,6 +163,7 @@ func (m *Mesh) Close() error {
 	}
 	m.closed = true
 	m.mu.Unlock()
+	m.progress.close() // what the inbox drops now isn't done
 	if opened {
 		m.cancel()
 	}
@@ -218,6 +235,23 @@ func (m *Mesh) isClosed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.closed
+}
+
+// life counts the meshes that go on with one another.
+func (m *Mesh) life() uint64 {
+	if m.progress == nil {
+		return 0
+	}
+	return m.progress.life
+}
+
+// lost tells of frames that an earlier life has written to a peer which has lost them, with its process.
+func (m *Mesh) lost(l *outLink, frames uint64) {
+	to := Slot{l.edge.to, l.index}
+	m.cfg.Log("frames lost", "edge", l.edge.id, "to", to.String(), "frames", frames)
+	if m.cfg.Lost != nil {
+		m.cfg.Lost(l.edge.id, to, frames)
+	}
 }
 
 // Attempt is the attempt the mesh is in.

@@ -22,6 +22,7 @@ const (
 // dialLoop keeps the link up: it dials, and writes while there is a session.
 func (l *outLink) dialLoop() {
 	pause := minPause
+	defer l.leaveRound()
 	for l.life.Err() == nil {
 		peer, ctx, drop := l.target()
 		if peer.Addr == "" {
@@ -58,14 +59,18 @@ func (l *outLink) dialLoop() {
 // target is whom to dial now, and a context that ends when that changes.
 func (l *outLink) target() (Peer, context.Context, context.CancelFunc) {
 	l.edge.mu.Lock()
-	defer l.edge.mu.Unlock()
 	select {
 	case <-l.changed: // seen by reading peer below
 	default:
 	}
 	ctx, drop := context.WithCancel(l.life)
 	l.drop = drop
-	return l.peer, ctx, drop
+	peer, last := l.peer, l.passes()
+	l.edge.mu.Unlock()
+	if last {
+		l.edge.mesh.progress.wrote()
+	}
+	return peer, ctx, drop
 }
 
 func (l *outLink) note(err error, wasUp bool) {
@@ -92,7 +97,11 @@ func (l *outLink) serve(ctx context.Context, peer Peer) (wasUp bool, err error) 
 	s := newSession(stream)
 	stop := context.AfterFunc(ctx, func() { s.end("the slot closes, or knows a newer peer") })
 	defer stop()
-	if err := l.begin(s, peer, hail); err != nil {
+	lost, err := l.begin(s, peer, hail)
+	if lost > 0 {
+		l.edge.mesh.lost(l, lost)
+	}
+	if err != nil {
 		s.end(err.Error())
 		s.finish()
 		return false, err
@@ -145,6 +154,7 @@ func (l *outLink) greet(stream transport.Stream, in *reader, p Peer) (hail, erro
 		From:    holder{Slot{self.Stage, self.Index}, self.Incarnation},
 		To:      holder{p.Slot(), p.Incarnation},
 		Joins:   l.edge.mesh.joins.Load(),
+		Life:    l.edge.mesh.life(),
 	})
 	if err != nil {
 		return hail{}, err

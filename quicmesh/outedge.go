@@ -230,6 +230,18 @@ func (e *outEdge) rolledBack() {
 	e.wake()
 }
 
+// enterRound has a round wait for the links that have something to write.
+func (e *outEdge) enterRound(p *progress) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.links {
+		if last := l.log.Last(); l.written < last {
+			l.awaited, l.goal = true, last
+			p.left.Add(1)
+		}
+	}
+}
+
 func (e *outEdge) flush() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -39,6 +39,12 @@ type outLink struct {
 
 	referred []referred
 	scratch  []byte // the writer's: a frame that refers to its payload
+
+	begun   bool    // has had a session with this incarnation of the peer
+	written uint64  // number of the last frame written, or known to have arrived
+	record  *record // of that in the mesh's progress; nil: none is kept
+	awaited bool    // a round waits until written is goal
+	goal    uint64
 }
 
 // outStats are a link's counters, from its begin.
@@ -104,8 +110,19 @@ func (l *outLink) retire() {
 	if l.leave != nil {
 		l.leave()
 	}
-	l.forget()
+	l.reset()
 	l.edge.countLinks(-1)
+}
+
+// reset forgets what was kept for a peer that is no more. The caller holds edge.mu.
+func (l *outLink) reset() {
+	l.forget()
+	l.flow, l.control = flow.Sender{}, controlSeqs{}
+	l.begun, l.written, l.goal = false, 0, 0 // a round that waits sees it when the link's loop does
+	if l.record != nil {
+		l.edge.mesh.progress.release(l.record)
+		l.record = nil
+	}
 }
 
 // setPeer takes over who holds the slot; the zero Peer: nobody known. The caller holds edge.mu.
@@ -117,8 +134,10 @@ func (l *outLink) setPeer(p Peer) {
 		p = Peer{Incarnation: l.peer.Incarnation} // comes back, perhaps, and resumes
 	}
 	if p.Incarnation > l.peer.Incarnation {
-		l.forget()
-		l.flow, l.control = flow.Sender{}, controlSeqs{}
+		l.reset()
+		if progress := l.edge.mesh.progress; progress != nil {
+			l.record = progress.record(linkName(true, l.edge.id, l.index), p.Incarnation, l.edge.mesh.known[p.Slot()])
+		}
 	}
 	l.peer = p
 	l.detach(l.session)
@@ -129,33 +148,91 @@ func (l *outLink) setPeer(p Peer) {
 	l.edge.wake()
 }
 
-// begin resumes the link on a new session, as its peer's welcome says.
-func (l *outLink) begin(s *session, peer Peer, hail hail) error {
+// begin resumes the link on a new session, as its peer's welcome says. lost frames were with the peer, and
+// are nowhere now.
+func (l *outLink) begin(s *session, peer Peer, hail hail) (lost uint64, err error) {
 	e := l.edge
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l.peer != peer || l.life.Err() != nil {
-		return fmt.Errorf("link to %v: the peer has changed", peer.Slot())
+		return 0, fmt.Errorf("link to %v: the peer has changed", peer.Slot())
 	}
-	if err := l.flow.Begin(hail.Window, hail.Credit); err != nil {
-		return fmt.Errorf("link to %v: welcome: %w", peer.Slot(), err)
+	var again uint64
+	var events int
+	anew := e.mesh.progress != nil && (!l.begun || hail.Received < l.log.Acked())
+	if anew {
+		events, lost = l.goOn(hail.Received)
+	} else if again, events, err = l.log.Resume(hail.Received, hail.Done); err != nil {
+		return 0, fmt.Errorf("link to %v: resume after %d: %w", peer.Slot(), hail.Received, err)
 	}
-	again, err := l.log.Resume(hail.Received)
-	if err != nil {
-		return fmt.Errorf("link to %v: resume after %d: %w", peer.Slot(), hail.Received, err)
+	if err := l.flow.Begin(hail.Window, hail.Credit, hail.Taken+uint64(events)); err != nil {
+		return lost, fmt.Errorf("link to %v: welcome: %w", peer.Slot(), err)
 	}
-	l.control.drop(hail.Received)
+	l.control.drop(hail.Done)
 	l.settle(func(seq uint64) bool { return seq <= hail.Received && slices.Contains(hail.Held, seq) })
+	if anew {
+		l.inherit(hail)
+	}
 	if lender, ok := s.stream.(transport.Lender); ok && hail.Borrows {
 		s.lender = lender
 	}
 	l.stats.resent += again
+	l.begun = true
 	l.stats.sessions++
 	l.stats.reason = ""
 	l.session, l.writing = s, false
 	e.relink()
 	e.countUp(1)
-	return nil
+	return lost, nil
+}
+
+// goOn takes the numbers over from a peer that has received so many frames, which an earlier life of the mesh
+// has sent: this one doesn't have them. The caller holds edge.mu.
+func (l *outLink) goOn(received uint64) (events int, lost uint64) {
+	had := l.log.Acked() // what is behind that is kept
+	if l.record != nil {
+		if !l.begun {
+			had = l.record.upTo.Load()
+		}
+		l.record.upTo.Store(received)
+	}
+	if had > received {
+		lost = had - received
+	}
+	by, events := l.log.Begin(received)
+	l.control.move(by)
+	l.goal += by
+	return events, lost
+}
+
+// noteWritten takes down that all frames handed out are written. true: a round waited for this link last, so
+// that the caller calls progress.wrote, without the lock. The caller holds edge.mu.
+func (l *outLink) noteWritten() (last bool) {
+	l.written = l.log.Handed()
+	if l.record != nil && l.written > l.record.upTo.Load() {
+		l.record.upTo.Store(l.written)
+	}
+	return l.passes()
+}
+
+// passes is noteWritten's answer.
+func (l *outLink) passes() (last bool) {
+	if !l.awaited || l.written < l.goal {
+		return false
+	}
+	l.awaited = false
+	return l.edge.mesh.progress.left.Add(-1) == 0
+}
+
+// leaveRound is the end of a link that a round may wait for.
+func (l *outLink) leaveRound() {
+	l.edge.mu.Lock()
+	l.goal = 0
+	last := l.passes()
+	l.edge.mu.Unlock()
+	if last {
+		l.edge.mesh.progress.wrote()
+	}
 }
 
 // detach takes the link down, when s is still its session: from here on s neither writes nor is

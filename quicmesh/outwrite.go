@@ -11,7 +11,10 @@ import (
 func (l *outLink) writeLoop(s *session) {
 	for {
 		l.lend(s)
-		b, ok := l.next(s)
+		b, ok, last := l.next(s)
+		if last {
+			l.edge.mesh.progress.wrote()
+		}
 		if !ok {
 			select {
 			case <-l.wake:
@@ -26,20 +29,22 @@ func (l *outLink) writeLoop(s *session) {
 		}
 		b.Release()
 		if err != nil {
-			s.endUnwritable(err)
+			s.endUnwritable(err, goodbyeWait)
 			return
 		}
 	}
 }
 
-// next is what the session s writes next; false when it has to wait for wake or its end.
-func (l *outLink) next(s *session) (b replay.Batch, ok bool) {
+// next is what the session s writes next, after what it got before; false when it has to wait for wake or its
+// end. last is noteWritten's.
+func (l *outLink) next(s *session) (b replay.Batch, ok, last bool) {
 	e := l.edge
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l.session != s || s.ended() {
-		return b, false
+		return b, false, false
 	}
+	last = l.noteWritten()
 	b, ok = l.log.Next()
 	l.asleep, l.writing = !ok, ok
 	switch {
@@ -48,7 +53,7 @@ func (l *outLink) next(s *session) (b replay.Batch, ok bool) {
 	case b.Memory != nil:
 		l.refer(s, &b)
 	}
-	return b, ok
+	return b, ok, last
 }
 
 // readLoop takes acknowledgements and credit, until the session ends.

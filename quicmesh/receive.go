@@ -41,12 +41,21 @@ func (it *Item) Release() {
 	if it.buf == nil {
 		return
 	}
-	it.link.released(it)
+	it.link.release(it)
 	it.buf.Release()
 	if it.loan != nil {
 		it.loan.Release()
 	}
 	it.buf, it.loan, it.Frame = nil, nil, frame.Frame{}
+}
+
+// drop is Release of what nobody receives.
+func (it *Item) drop() {
+	if it.Kind == KindEvent {
+		it.Release()
+	} else if it.link != nil {
+		it.link.release(it)
+	}
 }
 
 // Receive waits for at least one item and returns what there is, in order, up to the capacity of

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/weft-stream/weft/quicmesh/barrier"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/replay"
 	"github.com/weft-stream/weft/quicmesh/route"
@@ -89,6 +90,9 @@ func (m *Mesh) SwitchOf(ctx context.Context, a frame.Attempt, n, version uint64)
 	f := frame.Frame{Header: frame.Header{Type: frame.Barrier, Attempt: a}, Payload: frame.AppendBarrier(nil, n, version)}
 	if err := m.sendAll(ctx, f, version); err != nil {
 		return fmt.Errorf("send barrier %d: %w", n, err)
+	}
+	if m.progress != nil {
+		m.progress.passOn(a, barrier.Mark{Number: n, Version: version})
 	}
 	return nil
 }

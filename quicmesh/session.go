@@ -54,10 +54,11 @@ func (s *session) end(why string) { s.stop(goodbye{text: why}) }
 // endLost ends a session whose stream has failed, or whose peer has said goodbye.
 func (s *session) endLost(err error) { s.stop(goodbye{text: err.Error(), lost: true}) }
 
-// endUnwritable ends a session whose stream takes no more writes. Its reader may be about to find the
-// peer's goodbye, which says more than the error does.
-func (s *session) endUnwritable(err error) {
-	timer := time.NewTimer(goodbyeWait)
+// endUnwritable ends a session whose stream takes no more writes, if its reader hasn't found the stream's end
+// within wait. That one may be about to find the peer's goodbye, which says more than the error does, and
+// frames before it.
+func (s *session) endUnwritable(err error, wait time.Duration) {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-s.done:
@@ -83,6 +84,17 @@ func (s *session) stop(why goodbye) {
 		s.hard = time.AfterFunc(closeGrace, func() { s.stream.Close() })
 		close(s.done)
 	})
+}
+
+// readOut waits until the session's stream has been read to its end, which an earlier life of the sender has
+// left: what that one wrote nobody else has. Not longer than wait.
+func (s *session) readOut(wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-s.gone:
+	case <-timer.C:
+	}
 }
 
 func (s *session) ended() bool {

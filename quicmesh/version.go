@@ -73,6 +73,22 @@ func (m *Mesh) setVersions(now, next *Version) {
 	for _, e := range m.out {
 		e.setVersions(m.counts[e.to], holders, next, successors)
 	}
+	if p := m.progress; p != nil && next != nil && next.Number == p.head.switched.Load() {
+		m.goOnSwitched(next.Number)
+	}
+}
+
+// goOnSwitched repeats what an earlier life has done at the barrier that makes a version valid: it was passed
+// on, so that all inputs of that version have brought it. The caller holds mu.
+func (m *Mesh) goOnSwitched(version uint64) {
+	for _, in := range m.joining {
+		m.inbox.settle(in.number)
+	}
+	for _, e := range m.out {
+		e.mu.Lock()
+		e.switchTo(version)
+		e.mu.Unlock()
+	}
 }
 
 // setInputs makes and removes the inputs of an edge in the valid version. The caller holds mu.
@@ -96,6 +112,7 @@ func (m *Mesh) setInputs(e InEdge, holders map[Slot]Peer) {
 		}
 		m.in[key] = in
 		in.fence(m.known[slot])
+		m.recall(in, key, m.known[slot])
 	}
 	for key, in := range m.in {
 		if key.edge == e.ID && key.index >= m.counts[e.From] {
@@ -127,7 +144,9 @@ func (m *Mesh) setJoining(e InEdge, holders, successors map[Slot]Peer) {
 			continue
 		}
 		if incarnation := joins(slot.Index); incarnation != 0 {
-			m.joining[key] = &input{number: m.number(e), from: slot, incarnation: incarnation}
+			in := &input{number: m.number(e), from: slot, incarnation: incarnation}
+			m.joining[key] = in
+			m.recall(in, key, incarnation)
 		}
 	}
 }

@@ -17,6 +17,9 @@ var (
 	ErrGrant   = errors.New("flow: a grant beyond the window")
 )
 
+// mostSent keeps sums of a total and a frame from overflowing, whatever a peer claims.
+const mostSent = 1 << 62
+
 // Sender is the sending side. The zero value has no credit: nothing fits before Begin.
 type Sender struct {
 	window  uint64
@@ -24,13 +27,15 @@ type Sender struct {
 	sent    uint64
 }
 
-// Begin sets the receiver's window and its grant so far, at a link's begin and each time it resumes.
-func (s *Sender) Begin(window, granted uint64) error {
-	if window == 0 || granted < window {
+// Begin sets the receiver's window and its grant so far, at a link's begin and each time it resumes, and
+// the bytes sent so far as the receiver will have counted them: those that it has taken and those that are
+// sent again. So the two agree also when one of them has lost its count with its process.
+func (s *Sender) Begin(window, granted, sent uint64) error {
+	if window == 0 || granted < window || granted-window > sent || sent > mostSent {
 		return ErrGrant
 	}
-	s.window = window
-	return s.Grant(granted)
+	s.window, s.granted, s.sent = window, granted, sent
+	return nil
 }
 
 // Grant takes the receiver's total; one lower than an earlier total changes nothing.
@@ -103,6 +108,9 @@ func (r *Receiver) Tell() uint64 {
 	r.told = r.released
 	return r.released + r.window
 }
+
+// Taken is the number of bytes received since the link began.
+func (r *Receiver) Taken() uint64 { return r.received }
 
 // Window is the window in bytes.
 func (r *Receiver) Window() uint64 { return r.window }

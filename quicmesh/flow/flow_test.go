@@ -17,7 +17,7 @@ func TestSenderAndReceiverAgree(t *testing.T) {
 		if s.Fits(1) {
 			t.Fatal("credit before the link began")
 		}
-		if err := s.Begin(uint64(window), r.Tell()); err != nil {
+		if err := s.Begin(uint64(window), r.Tell(), 0); err != nil {
 			t.Fatal(err)
 		}
 		var wire, held []int
@@ -58,7 +58,23 @@ func TestSenderAndReceiverAgree(t *testing.T) {
 			},
 			"resume": func(t *rapid.T) {
 				grants = nil
-				if err := s.Begin(uint64(window), r.Tell()); err != nil {
+				before := s
+				if err := s.Begin(uint64(window), r.Tell(), r.Taken()+sum(wire)); err != nil {
+					t.Fatal(err)
+				}
+				if s.InFlight() > before.InFlight() {
+					t.Fatalf("%d bytes in flight, %d before", s.InFlight(), before.InFlight())
+				}
+			},
+			"the sender begins another life": func(t *rapid.T) {
+				grants, wire, s = nil, nil, flow.Sender{}
+				if err := s.Begin(uint64(window), r.Tell(), r.Taken()); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"the receiver begins another life": func(t *rapid.T) {
+				wire, held, grants, r = append(held, wire...), nil, nil, flow.NewReceiver(window)
+				if err := s.Begin(uint64(window), r.Tell(), sum(wire)); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -71,6 +87,13 @@ func TestSenderAndReceiverAgree(t *testing.T) {
 	})
 }
 
+func sum(sizes []int) (bytes uint64) {
+	for _, n := range sizes {
+		bytes += uint64(n)
+	}
+	return bytes
+}
+
 func TestBrokenRules(t *testing.T) {
 	r := flow.NewReceiver(100)
 	if err := r.Take(60); err != nil {
@@ -80,10 +103,10 @@ func TestBrokenRules(t *testing.T) {
 		t.Error("an overrun went unnoticed")
 	}
 	var s flow.Sender
-	if s.Begin(0, 0) == nil || s.Begin(100, 99) == nil || s.Begin(100, 101) == nil {
+	if s.Begin(0, 0, 0) == nil || s.Begin(100, 99, 0) == nil || s.Begin(100, 101, 0) == nil || s.Begin(100, 100, 1<<63) == nil {
 		t.Error("a begin that cannot be went unnoticed")
 	}
-	if s.Begin(100, 100) != nil || s.Grant(101) == nil || s.Grant(50) != nil || !s.Fits(100) {
+	if s.Begin(100, 100, 0) != nil || s.Grant(101) == nil || s.Grant(50) != nil || !s.Fits(100) {
 		t.Error("grants: too much must be refused, less than before ignored")
 	}
 }

@@ -45,7 +45,7 @@ const (
 	Data    Type = 1  // an event
 	Barrier Type = 2  // cuts the stream; payload: number, 8 bytes
 	End     Type = 3  // no more events in this attempt
-	Ack     Type = 4  // seq: the highest sequence number received without a gap
+	Ack     Type = 4  // seq: up to it, without a gap, the receiver needs nothing again
 	Credit  Type = 5  // seq: bytes granted since the link began
 	Hello   Type = 6  // first frame of a dialler; payload: JSON
 	Welcome Type = 7  // its answer; seq: the highest sequence number received; payload: JSON

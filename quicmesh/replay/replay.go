@@ -1,5 +1,6 @@
-// Package replay repairs a lost connection: the sender of a link keeps every numbered frame until it
-// is acknowledged, the receiver drops what it has already. Sequence numbers are from 1 and without gaps.
+// Package replay repairs a lost connection, and a process of one end that has died: the sender of a link keeps
+// every numbered frame until it is acknowledged, the receiver drops what it has already, and may count what
+// it has done. Sequence numbers are from 1 and without gaps.
 package replay
 
 import (
@@ -42,8 +43,8 @@ func (b *Batch) Release() {
 }
 
 // Log keeps a link's frames, encoded, in the buffers they are written from: a frame is copied once,
-// when it is appended, its payload not even then when it lies in a Memory. The zero value is an empty log. How many bytes it may keep is the caller's to
-// decide (credit bounds it); it holds at most twice as much memory, and one chunk.
+// when it is appended, its payload not even then when it lies in a Memory. The zero value is an empty log.
+// How many bytes it may keep is the caller's to decide (credit bounds it); it holds at most twice as much memory, and one chunk.
 type Log struct {
 	chunks []chunk // oldest first; only the last grows
 	head   int     // where in chunks[0] the oldest kept frame begins
@@ -52,8 +53,11 @@ type Log struct {
 	last   uint64
 	handed uint64 // acked ≤ handed ≤ last: has been given out by Next since Resume
 
-	at, offset int // where Next goes on: chunk, byte in it
+	place // where Next goes on
 }
+
+// place is a chunk, and a byte in it.
+type place struct{ at, offset int }
 
 // chunk is one buffer of whole frames; or of a single one, whose payload lies elsewhere.
 type chunk struct {
@@ -130,16 +134,68 @@ func (l *Log) Ack(seq uint64) error {
 	return nil
 }
 
-// Resume goes on after seq, the highest number the receiver has: Next gives everything behind it once
-// more. It returns how many frames are given out again.
-func (l *Log) Resume(seq uint64) (again uint64, err error) {
-	if seq < l.acked || seq > l.handed {
-		return 0, ErrAck
+// Resume goes on after received, the highest number the receiver has: Next gives everything behind it once
+// more. What is behind done is kept, since the receiver may ask for it in another life. It returns how many
+// frames are given out again, and the bytes of the events behind received.
+func (l *Log) Resume(received, done uint64) (again uint64, events int, err error) {
+	if received < l.acked || received > l.handed || done > received {
+		return 0, 0, ErrAck
 	}
-	again = l.handed - seq
-	l.drop(seq)
-	l.at, l.offset, l.handed = 0, l.head, seq
-	return again, nil
+	again = l.handed - received
+	l.drop(done)
+	return again, l.goOn(received), nil
+}
+
+// Begin goes on after received, a number that an earlier sender of the link has reached: frames that are kept
+// get other numbers, those behind received. It returns by how much numbers have changed (they wrap around),
+// and the bytes of the events kept. Nobody writes from the log meanwhile.
+func (l *Log) Begin(received uint64) (by uint64, events int) {
+	by = received - l.acked
+	p := place{0, l.head}
+	for b, _ := l.step(&p); b != nil; b, _ = l.step(&p) {
+		seq := b[seqAt : seqAt+8]
+		binary.LittleEndian.PutUint64(seq, binary.LittleEndian.Uint64(seq)+by)
+	}
+	for i := range l.chunks {
+		l.chunks[i].last += by
+	}
+	l.acked, l.last = received, l.last+by
+	return by, l.goOn(received)
+}
+
+// goOn sets where Next goes on, after the frame with number seq, and returns the bytes of the events from
+// there.
+func (l *Log) goOn(seq uint64) (events int) {
+	p := place{0, l.head}
+	for at := l.acked; at < seq; at++ {
+		l.step(&p)
+	}
+	l.place, l.handed = p, seq
+	for b, size := l.step(&p); b != nil; b, size = l.step(&p) {
+		if frame.Type(b[0]) == frame.Data {
+			events += size
+		}
+	}
+	return events
+}
+
+// step gives the frame at p, without a payload that lies elsewhere, and its size with that, and moves p behind
+// it; nil at the end.
+func (l *Log) step(p *place) (b []byte, size int) {
+	for p.at < len(l.chunks) {
+		c := &l.chunks[p.at]
+		if b := c.buf.B[p.offset:]; len(b) > 0 {
+			size := sizeOf(b)
+			here := size - len(c.payload)
+			p.offset += here
+			return b[:here], size
+		}
+		if p.at == len(l.chunks)-1 {
+			break
+		}
+		*p = place{p.at + 1, 0}
+	}
+	return nil, 0
 }
 
 // drop forgets the frames up to seq.
@@ -149,7 +205,7 @@ func (l *Log) drop(seq uint64) {
 			l.pop()
 		}
 		first := l.chunks[0].buf.B
-		size := frame.HeaderSize + int(binary.LittleEndian.Uint32(first[l.head+4:]))
+		size := sizeOf(first[l.head:])
 		l.head += size - len(l.chunks[0].payload)
 		l.kept -= size
 		l.acked++
@@ -163,6 +219,12 @@ func (l *Log) drop(seq uint64) {
 		l.head, l.offset = 0, 0
 	}
 }
+
+// seqAt is where an encoded frame has its number.
+const seqAt = 16
+
+// sizeOf is the size of the encoded frame at the begin of b.
+func sizeOf(b []byte) int { return frame.HeaderSize + int(binary.LittleEndian.Uint32(b[4:])) }
 
 // pop gives the oldest chunk back.
 func (l *Log) pop() {
@@ -195,6 +257,9 @@ func (l *Log) Handed() uint64 { return l.handed }
 
 // Unsent tells whether Next has something.
 func (l *Log) Unsent() bool { return l.handed < l.last }
+
+// Acked is the number of the last frame that is forgotten.
+func (l *Log) Acked() uint64 { return l.acked }
 
 // Last is the number of the last frame appended.
 func (l *Log) Last() uint64 { return l.last }

@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
@@ -70,15 +71,28 @@ func TestLogAndFilterLoseNothing(t *testing.T) {
 				}
 			},
 			"ack": func(t *rapid.T) {
-				acked = filter.Received()
+				acked = rapid.Uint64Range(acked, filter.Received()).Draw(t, "number")
 				if err := log.Ack(acked); err != nil {
 					t.Fatal(err)
 				}
 			},
 			"cut": func(t *rapid.T) {
 				wire = nil
-				acked = filter.Received()
-				if _, err := log.Resume(acked); err != nil {
+				acked = rapid.Uint64Range(acked, filter.Received()).Draw(t, "number")
+				_, events, err := log.Resume(filter.Received(), acked)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for seq := filter.Received() + 1; seq <= log.Last(); seq++ {
+					events -= sizes[seq]
+				}
+				if events != 0 {
+					t.Fatalf("%d bytes more than there are events behind %d", events, filter.Received())
+				}
+			},
+			"the receiver begins another life": func(t *rapid.T) {
+				wire, filter = nil, replay.NewFilter(acked)
+				if _, _, err := log.Resume(acked, acked); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -98,7 +112,7 @@ func TestLogAndFilterLoseNothing(t *testing.T) {
 			},
 		})
 		// In the end everything arrives.
-		if _, err := log.Resume(filter.Received()); err != nil {
+		if _, _, err := log.Resume(filter.Received(), acked); err != nil {
 			t.Fatal(err)
 		}
 		for b, ok := log.Next(); ok; b, ok = log.Next() {
@@ -143,15 +157,92 @@ func TestLogRefusesWhatCannotBe(t *testing.T) {
 	if log.Ack(4) == nil || log.Ack(2) != nil || log.Ack(1) != nil {
 		t.Error("acknowledgements: beyond the last must be refused, repeated ones ignored")
 	}
-	if _, err := log.Resume(1); err == nil {
+	if _, _, err := log.Resume(1, 1); err == nil {
 		t.Error("resumed before what is kept")
 	}
-	if again, err := log.Resume(2); again != 1 || err != nil {
+	if _, _, err := log.Resume(2, 3); err == nil {
+		t.Error("more is done than was received")
+	}
+	if again, _, err := log.Resume(2, 2); again != 1 || err != nil {
 		t.Errorf("resume after 2 of 3: %d again, %v", again, err)
 	}
 	log.Reset()
 	if log.Kept() != 0 || log.Last() != 0 || log.Unsent() {
 		t.Error("something is left after Reset")
+	}
+}
+
+// A sender that goes on where an earlier one was: what it has kept meanwhile comes behind that.
+func TestLogBeginsBehindAnEarlierOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var log replay.Log
+		number := rapid.Uint64Range(0, 1<<40)
+		var events int
+		numbered := func(after uint64) {
+			by, bytes := log.Begin(after)
+			if bytes != events || log.Last() != log.Acked()+2 || log.Acked() != after {
+				t.Fatalf("%d bytes, numbers %d to %d, by %d", bytes, log.Acked(), log.Last(), int64(by))
+			}
+			for want := after + 1; log.Unsent(); {
+				b, _ := log.Next()
+				for bytes := slices.Concat(b.Bytes, b.Payload); len(bytes) > 0; {
+					f, n, err := frame.Parse(bytes)
+					if err != nil || f.Seq != want {
+						t.Fatalf("number %d instead of %d: %v", f.Seq, want, err)
+					}
+					bytes, want = bytes[n:], want+1
+				}
+				b.Release()
+			}
+		}
+		log.Append(&frame.Frame{Header: frame.Header{Type: frame.Barrier}}, nil)
+		var in replay.Memory
+		if rapid.Bool().Draw(t, "payload elsewhere") {
+			in = new(memory)
+		}
+		payload := make([]byte, rapid.IntRange(0, 100_000).Draw(t, "payload"))
+		events = log.Append(&frame.Frame{Header: frame.Header{Type: frame.Data}, Payload: payload}, in)
+		numbered(number.Draw(t, "received"))
+		numbered(number.Draw(t, "received by one that has forgotten"))
+		if err := log.Ack(log.Last()); err != nil || log.Kept() != 0 {
+			t.Fatalf("%d bytes kept: %v", log.Kept(), err)
+		}
+	})
+}
+
+// Frames done in any order: what is done is what a set of numbers says.
+func TestDoneIsWithoutGaps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		begin := rapid.Uint64Range(0, 1<<50).Draw(t, "begin")
+		done := replay.NewDone(begin)
+		noted := map[uint64]int{}
+		upTo, bytes := begin, uint64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"note": func(t *rapid.T) {
+				seq := upTo + rapid.OneOf(rapid.Just(uint64(1)), rapid.Uint64Range(0, 300)).Draw(t, "ahead")
+				size := rapid.IntRange(0, 1000).Draw(t, "size")
+				done.Note(seq, size)
+				if _, twice := noted[seq]; !twice {
+					noted[seq] = size
+				}
+			},
+			"": func(t *rapid.T) {
+				for size, ok := noted[upTo+1]; ok; size, ok = noted[upTo+1] {
+					upTo, bytes = upTo+1, bytes+uint64(size)
+				}
+				if done.UpTo() != upTo || done.Bytes() != bytes {
+					t.Fatalf("done up to %d with %d bytes, want %d with %d", done.UpTo(), done.Bytes(), upTo, bytes)
+				}
+			},
+		})
+	})
+}
+
+func BenchmarkDone(b *testing.B) {
+	var done replay.Done
+	b.ReportAllocs()
+	for seq := uint64(1); b.Loop(); seq++ {
+		done.Note((seq-1)^1+1, 100) // two by two, the second one first
 	}
 }
 

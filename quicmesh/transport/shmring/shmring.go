@@ -36,6 +36,10 @@ var (
 // goWait is how long a dialler waits for the other end to take the ring.
 const goWait = 3 * time.Second
 
+// lastWords is how long an acceptor whose stream's memory the dialler wants anew goes on reading the old
+// stream: a process that died has left what it wrote there, and nowhere else. Shorter than goWait.
+const lastWords = 2 * time.Second
+
 // backlog is how many streams wait for Accept before further ones are refused.
 const backlog = 64
 
@@ -226,8 +230,8 @@ func (t *Transport) take(from transport.Identity, end End) {
 	}
 }
 
-// reclaim ends the stream that uses the same memory until now: a broker gives a lane's memory again, and
-// both ends begin it anew. The dialler has ended its own before it asked.
+// reclaim ends the stream that uses the same memory until now, when what is in it has been read: a broker
+// gives a lane's memory again, and both ends begin it anew. The dialler has ended its own before it asked.
 func (t *Transport) reclaim(end End) (inode uint64, err error) {
 	var st syscall.Stat_t
 	raw, err := end.Memory.SyscallConn()
@@ -241,6 +245,7 @@ func (t *Transport) reclaim(end End) (inode uint64, err error) {
 	old := t.streams[st.Ino]
 	t.mu.Unlock()
 	if old != nil {
+		old.readOut(lastWords)
 		_ = old.Close() // waits until nobody touches the memory
 	}
 	return st.Ino, nil

@@ -61,6 +61,7 @@ type stream struct {
 	over    atomic.Bool   // closed by us
 	life    atomic.Int32  // of the peer
 	watched chan struct{} // closed when the peer's life is over
+	read    chan struct{} // closed when, besides, everything it has written is read
 	ended   chan struct{} // closed when it is over for us
 	bytes   chan struct{} // of one element: the bell has rung, look for bytes
 	room    chan struct{} // the same for the writer
@@ -74,7 +75,7 @@ func open(end End, peer transport.Identity, dialler bool) (*stream, error) {
 		_ = end.Memory.Close()
 		return nil, err
 	}
-	s := &stream{peer: peer, conn: conn, onClose: func() {}, watched: make(chan struct{}),
+	s := &stream{peer: peer, conn: conn, onClose: func() {}, watched: make(chan struct{}), read: make(chan struct{}),
 		ended: make(chan struct{}), bytes: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	s.memory, err = shm.Map(end.Memory, Size)
 	if err = errors.Join(err, end.Memory.Close()); err != nil {
@@ -280,12 +281,34 @@ func (s *stream) Read(b []byte) (int, error) {
 			return n, nil
 		case len(b) == 0:
 			return 0, nil
-		case life == closed:
-			return 0, io.EOF
 		case life != alive:
+			s.allRead()
+			if life == closed {
+				return 0, io.EOF
+			}
 			return 0, s.fault("read from", endOf(life))
 		}
 		s.awaitBytes()
+	}
+}
+
+// allRead notes that nothing more comes. The caller holds reading.
+func (s *stream) allRead() {
+	select {
+	case <-s.read:
+	default:
+		close(s.read)
+	}
+}
+
+// readOut waits until the reader has found the stream's end, not longer than wait.
+func (s *stream) readOut(wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-s.read:
+	case <-s.ended:
+	case <-timer.C:
 	}
 }
 
