@@ -240,10 +240,7 @@ func runTogether(t *testing.T, functions files, suffix, fuse string, look func(*
 	}
 	in, open := fifo(t, dir)
 	w := weftIn(t, dir, "run", "p.yaml", "--in", in)
-	feed, err := open(w)
-	if err != nil {
-		t.Fatal(err)
-	}
+	feed := input(t, open, w)
 	defer feed.Close()
 	w.running()
 	if _, err := io.WriteString(feed, togetherInput); err != nil {
