@@ -69,7 +69,7 @@ func newHeld(s *slot, self transport.Identity, far transport.Transport) (*held, 
 	a := s.assignment
 	h := &held{slot: s, function: function{slot: s}, far: far, self: self, dead: make(chan struct{}, 1),
 		letters: deadLetters{hook: s.hook, to: s.transfer()}}
-	h.begin = direct.Begin{Self: self, Attempt: a.Attempt, Seed: a.KeySeed, Joins: a.Joins, Edges: outletEdges(a, ""),
+	h.begin = direct.Begin{Self: self, Attempt: a.Attempt, Seed: a.KeySeed, Joins: a.Joins, Edges: outletEdges(a, ""), Fused: directParts(s),
 		Answered: a.Pipeline.Ingress() != nil, Retries: s.stage.Retries, Deaths: map[string][]string{}, Stage: startPayload(s)}
 	h.begin.Out, h.begin.In = meshEdges(a)
 	var err error
@@ -253,14 +253,25 @@ func (h *held) counted(t *seat, s direct.Stats) {
 	}
 	h.now = s
 	all := sum(h.before, s)
-	h.slot.counts.In.Store(all.In)
-	h.slot.counts.Out.Store(all.Out)
-	h.slot.counts.Failed.Store(all.Failed)
+	all.Store(h.slot.counts)
+	for i := range min(len(all.Fused), len(h.slot.fused)) {
+		all.Fused[i].Store(&h.slot.fused[i].Counts)
+	}
 }
 
 // sum adds what dead processes have counted to what the present one says.
 func sum(before, now direct.Stats) direct.Stats {
-	out := direct.Stats{In: before.In + now.In, Out: before.Out + now.Out, Failed: before.Failed + now.Failed, Links: now.Links}
+	out := direct.Stats{Counted: now.Add(before.Counted), Links: now.Links}
+	for i := range max(len(before.Fused), len(now.Fused)) {
+		var c direct.Counted
+		if i < len(now.Fused) {
+			c = now.Fused[i]
+		}
+		if i < len(before.Fused) {
+			c = c.Add(before.Fused[i])
+		}
+		out.Fused = append(out.Fused, c)
+	}
 	for _, old := range before.Links {
 		out.Links = addLink(out.Links, old)
 	}

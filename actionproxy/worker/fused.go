@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/weft-stream/weft/pipeline"
+	"github.com/weft-stream/weft/quicmesh/direct"
 	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
@@ -19,14 +20,24 @@ func (s *slot) openOutlet(dead *deadLetters) {
 	}
 	s.outlet = of(s.stage.Name, "", s.counts)
 	var others []*outlet.Outlet
-	for _, f := range s.stage.Fused {
-		if f.Name != s.stage.Name {
-			others = append(others, of(f.Name, f.Name, &outlet.Counts{}))
-		}
+	for _, c := range s.fused {
+		others = append(others, of(c.stage, c.stage, &c.Counts))
 	}
-	if others != nil {
-		s.outlet.Fuse(others)
+	s.outlet.Fuse(others)
+}
+
+// fusedCounts are the counters of one stage of a group.
+type fusedCounts struct {
+	stage string
+	outlet.Counts
+}
+
+// directParts tells a function that holds the mesh of the stages behind the first.
+func directParts(s *slot) (out []direct.Part) {
+	for _, c := range s.fused {
+		out = append(out, direct.Part{Stage: c.stage, Edges: outletEdges(s.assignment, c.stage)})
 	}
+	return out
 }
 
 // fusedBodies tells the stages of a group what each is.

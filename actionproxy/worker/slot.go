@@ -36,6 +36,7 @@ type slot struct {
 	outlet     *outlet.Outlet
 	desk       *desk // of an ingress; else nil
 	counts     *outlet.Counts
+	fused      []*fusedCounts // of stages that are fused with the slot's
 	restarts   atomic.Int64 // of the function
 	logs       *logs
 	runner     runner
@@ -99,6 +100,9 @@ func newSlot(hook *hookConn, c *candidate, a *control.Assignment, r *leaseReques
 	}
 	if s.stage == nil {
 		return nil, fmt.Errorf("the assignment's pipeline has no stage %q", a.Slot.Stage)
+	}
+	for _, f := range s.stage.Fused[min(len(s.stage.Fused), 1):] {
+		s.fused = append(s.fused, &fusedCounts{stage: f.Name})
 	}
 	s.logs = newLogs(logSender(hook, a))
 	if s.stage.Source != nil && s.stage.Source.Ingress {

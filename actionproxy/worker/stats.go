@@ -10,7 +10,6 @@ import (
 	"github.com/weft-stream/weft/internal/processors"
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh"
-	"github.com/weft-stream/weft/quicmesh/outlet"
 )
 
 const statsInterval = time.Second
@@ -53,9 +52,9 @@ func (s *slot) stats() control.Stats {
 		PID:       os.Getpid(),
 		Addr:      s.addr,
 	}
-	s.outlet.EachFused(func(stage string, c *outlet.Counts) {
-		out.Fused = append(out.Fused, control.StageCounts{Stage: stage, In: c.In.Load(), Out: c.Out.Load(), Failed: c.Failed.Load()})
-	})
+	for _, c := range s.fused {
+		out.Fused = append(out.Fused, control.StageCounts{Stage: c.stage, In: c.In.Load(), Out: c.Out.Load(), Failed: c.Failed.Load()})
+	}
 	if s.fn != nil {
 		if p := s.fn.Process(); p != nil {
 			out.FuncPID = p.PID()

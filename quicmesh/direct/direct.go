@@ -52,11 +52,18 @@ type Begin struct {
 	In      []quicmesh.InEdge  `json:"in"`
 	Versions
 	Edges    []outlet.Edge `json:"edges"`
+	Fused    []Part        `json:"fused,omitempty"` // stages that are fused with Self's, in their order
 	Answered bool          `json:"answered,omitempty"`
 	// Retries are the deaths that one event may cause beyond the first; Deaths are those it has caused, by its id.
 	Retries int                 `json:"retries"`
 	Deaths  map[string][]string `json:"deaths,omitempty"`
 	Stage   json.RawMessage     `json:"stage"` // what the function is told: the payload of Start
+}
+
+// Part is one of the stages of a fused group.
+type Part struct {
+	Stage string        `json:"stage"`
+	Edges []outlet.Edge `json:"edges"`
 }
 
 // OutEdge is a quicmesh.OutEdge with its wish for a carrier.
@@ -124,10 +131,32 @@ type Text struct {
 
 // Stats are what has gone through this process.
 type Stats struct {
+	Counted
+	Fused []Counted `json:"fused,omitempty"` // of Begin's
+	Links []Link    `json:"links,omitempty"`
+}
+
+// Counted are one stage's events.
+type Counted struct {
 	In     uint64 `json:"in"`
 	Out    uint64 `json:"out"`
 	Failed uint64 `json:"failed"`
-	Links  []Link `json:"links,omitempty"`
+}
+
+func counted(c *outlet.Counts) Counted {
+	return Counted{In: c.In.Load(), Out: c.Out.Load(), Failed: c.Failed.Load()}
+}
+
+// Add adds what an earlier process has counted.
+func (c Counted) Add(old Counted) Counted {
+	return Counted{In: c.In + old.In, Out: c.Out + old.Out, Failed: c.Failed + old.Failed}
+}
+
+// Store makes them those of a stage.
+func (c Counted) Store(to *outlet.Counts) {
+	to.In.Store(c.In)
+	to.Out.Store(c.Out)
+	to.Failed.Store(c.Failed)
 }
 
 // Link is a link's counters; Hops are the histogram's counts by bucket.

@@ -28,6 +28,7 @@ const (
 type Function struct {
 	Outlet *outlet.Outlet
 	Counts outlet.Counts
+	fused  []outlet.Counts // of Begin.Fused
 	Page   *Page
 	Begin  Begin // what the proxy said first
 
@@ -157,7 +158,11 @@ func (f *Function) tell() {
 }
 
 func (f *Function) stats() Stats {
-	return Stats{In: f.Counts.In.Load(), Out: f.Counts.Out.Load(), Failed: f.Counts.Failed.Load(), Links: linksOf(f.mesh.Stats())}
+	s := Stats{Counted: counted(&f.Counts), Links: linksOf(f.mesh.Stats())}
+	for i := range f.fused {
+		s.Fused = append(s.Fused, counted(&f.fused[i]))
+	}
+	return s
 }
 
 // handle takes the proxy's messages. It doesn't block.
@@ -247,7 +252,16 @@ func (f *Function) start(m *wire.Message) error {
 	if err != nil {
 		return errors.Join(err, f.Page.Close())
 	}
-	f.Outlet = outlet.New(outlet.Config{Mesh: mesh.Mesh, Stage: b.Self.Stage, Edges: b.Edges, Answered: b.Answered, Dead: f.dead, Counts: &f.Counts})
+	of := func(stage string, edges []outlet.Edge, c *outlet.Counts) *outlet.Outlet {
+		return outlet.New(outlet.Config{Mesh: mesh.Mesh, Stage: stage, Edges: edges, Answered: b.Answered, Dead: f.dead, Counts: c})
+	}
+	f.Outlet = of(b.Self.Stage, b.Edges, &f.Counts)
+	f.fused = make([]outlet.Counts, len(b.Fused))
+	var others []*outlet.Outlet
+	for i, p := range b.Fused {
+		others = append(others, of(p.Stage, p.Edges, &f.fused[i]))
+	}
+	f.Outlet.Fuse(others)
 	mesh.SetVersions(b.Now, b.Next)
 	f.mesh = mesh
 	return mesh.Open(f.ctx)

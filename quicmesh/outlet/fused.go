@@ -11,7 +11,13 @@ import (
 //
 //	65535 − k   the edge of an output that goes to all edges of stage k
 //	k           the edge of an output with Failure: an event on which stage k has failed
-func (o *Outlet) Fuse(others []*Outlet) { o.fused = append([]*Outlet{o}, others...) }
+//
+// Without others there is no group.
+func (o *Outlet) Fuse(others []*Outlet) {
+	if len(others) > 0 {
+		o.fused = append([]*Outlet{o}, others...)
+	}
+}
 
 // of is the outlet of the stage that has made an output, and the number of the edge for it.
 func (o *Outlet) of(out *Output) (*Outlet, uint16) {
@@ -40,16 +46,11 @@ func (o *Outlet) CountFused(b []byte) {
 			return
 		}
 		in, inside := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
-		if b = b[8:]; k > 0 {
+		if b = b[8:]; k > 0 && in > 0 {
 			f.config.Counts.In.Add(uint64(in))
 		}
-		f.config.Counts.Out.Add(uint64(inside))
-	}
-}
-
-// EachFused calls f with the stages behind the first and their counters.
-func (o *Outlet) EachFused(f func(stage string, c *Counts)) {
-	for _, x := range o.fused[min(len(o.fused), 1):] {
-		f(x.config.Stage, x.config.Counts)
+		if inside > 0 {
+			f.config.Counts.Out.Add(uint64(inside))
+		}
 	}
 }

@@ -23,6 +23,7 @@ type mesh struct {
 	stage Stage
 
 	handler Handler
+	chain   *chain // the handler, if it is one of fused stages
 	ctx     *eventContext
 	event   Event
 	cause   quicmesh.Event // what is handled
@@ -35,10 +36,11 @@ type mesh struct {
 	failed  error  // first failure of emit in this event
 }
 
-// output is one whose slices are in buf: key, headers and payload end there.
+// output is one whose slices are in buf: id, key, headers and payload end there.
 type output struct {
 	outlet.Output
-	begin, key, headers, payload int
+	begin, id, key, headers, payload int
+	failed                           bool // fused stages: the key is why
 }
 
 // meshOver holds the mesh that the proxy at the socket describes, until the proxy ends it.
@@ -117,7 +119,7 @@ func (m *mesh) item(it *quicmesh.Item) (err error) {
 func (m *mesh) start() error {
 	m.handler, m.failed = nil, nil
 	stage := m.stage
-	m.ctx = &eventContext{Context: context.Background(), stage: &stage}
+	m.ctx = &eventContext{Context: context.Background(), stage: &stage, put: m.put}
 	h, err := start(m.begin, m.ctx, m.emit)
 	if err == nil {
 		err = m.failed
@@ -126,6 +128,7 @@ func (m *mesh) start() error {
 		return &ownError{err}
 	}
 	m.handler = h
+	m.chain, _ = h.(*chain)
 	return nil
 }
 
@@ -147,6 +150,7 @@ func (m *mesh) handle(it *quicmesh.Item) error {
 		err = m.failed
 	}
 	m.Worked()
+	m.Outlet.CountFused(m.chain.counts())
 	if err != nil {
 		return m.Outlet.Fail(m.Context(), &m.cause, outlet.CauseOf(failure(err)), nil)
 	}
@@ -163,6 +167,7 @@ func (m *mesh) end(it *quicmesh.Item) error {
 	if err != nil {
 		return &ownError{fmt.Errorf("end function: %w", err)}
 	}
+	m.Outlet.CountFused(m.chain.counts())
 	m.cause = quicmesh.Event{ID: fmt.Appendf(nil, "%s[%d]:end", m.stage.Name, m.stage.Slot), Attempt: it.Attempt}
 	if len(m.made) > 0 {
 		if err := m.send(); err != nil {
@@ -184,7 +189,10 @@ func (m *mesh) send() error {
 	m.outputs = m.outputs[:0]
 	for i := range m.made {
 		o := &m.made[i]
-		o.Key, o.Headers, o.Payload = m.buf[o.begin:o.key], m.buf[o.key:o.headers], m.buf[o.headers:o.payload]
+		o.ID, o.Key, o.Headers, o.Payload = m.buf[o.begin:o.id], m.buf[o.id:o.key], m.buf[o.key:o.headers], m.buf[o.headers:o.payload]
+		if o.failed {
+			o.Failure, o.Key = o.Key, nil
+		}
 		m.outputs = append(m.outputs, o.Output)
 	}
 	return m.Outlet.Outputs(m.Context(), &m.cause, m.outputs)
@@ -212,13 +220,21 @@ func (m *mesh) emit(out Output) {
 	if m.headers, m.failed = out.describe(&f, m.headers[:0]); m.failed != nil {
 		return
 	}
-	o := output{begin: len(m.buf)}
+	f.Payload = payload
+	m.put(&f)
+}
+
+// put keeps an output.
+func (m *mesh) put(f *frame.Frame) {
+	o := output{begin: len(m.buf), failed: f.Type == frame.Failed}
 	o.Edge, o.EventTime = f.Edge, f.EventTime
+	m.buf = append(m.buf, f.ID...)
+	o.id = len(m.buf)
 	m.buf = append(m.buf, f.Key...)
 	o.key = len(m.buf)
 	m.buf = append(m.buf, f.Headers...)
 	o.headers = len(m.buf)
-	m.buf = append(m.buf, payload...)
+	m.buf = append(m.buf, f.Payload...)
 	o.payload = len(m.buf)
 	m.made = append(m.made, o)
 }
