@@ -37,7 +37,7 @@ type slot struct {
 	desk       *desk // of an ingress; else nil
 	counts     *outlet.Counts
 	fused      []*fusedCounts // of stages that are fused with the slot's
-	restarts   atomic.Int64 // of the function
+	restarts   atomic.Int64   // of the function
 	logs       *logs
 	runner     runner
 	processors *processors.Scale // nil: not ours to set
