@@ -85,13 +85,10 @@ type progress struct {
 
 // openProgress takes the memory of this mesh's earlier lives.
 func openProgress(m *Mesh, b []byte) (*progress, error) {
-	lines := len(b) / progressLine
-	if lines < 2 || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%8 != 0 {
+	p := &progress{mesh: m, attempt: m.cfg.Attempt, running: true}
+	if !p.lay(b) {
 		return nil, fmt.Errorf("quicmesh: config: %d bytes of progress; make them of ProgressSize, aligned to 8", len(b))
 	}
-	first := unsafe.Pointer(unsafe.SliceData(b))
-	p := &progress{mesh: m, head: (*progressHead)(first), attempt: m.cfg.Attempt, running: true}
-	p.records = unsafe.Slice((*record)(unsafe.Add(first, progressLine)), lines-1)
 	switch p.head.magic.Load() {
 	case 0:
 		p.head.magic.Store(progressMagic)
@@ -104,6 +101,17 @@ func openProgress(m *Mesh, b []byte) (*progress, error) {
 		p.forget()
 	}
 	return p, nil
+}
+
+// lay puts the lines onto the memory, if they fit.
+func (p *progress) lay(b []byte) bool {
+	lines, first := len(b)/progressLine, unsafe.Pointer(unsafe.SliceData(b))
+	if lines < 2 || uintptr(first)%8 != 0 {
+		return false
+	}
+	p.head = (*progressHead)(first)
+	p.records = unsafe.Slice((*record)(unsafe.Add(first, progressLine)), lines-1)
+	return true
 }
 
 // forget drops the barriers and ends of the attempt before. The caller holds mu, or is the only one.
