@@ -162,7 +162,7 @@ func TestDiallerChecksWhatItIsGiven(t *testing.T) {
 		"nonsense":        {func(v *villain) { v.say("x") }, "instead of go"},
 		"gone":            {func(v *villain) { v.socket.Close() }, "before it has taken its end"},
 		"no ring":         {func(v *villain) { v.say("g") }, "the memory is no ring"},
-		"another version": {func(v *villain) { shmring.WriteHeader(v.Bytes()); v.Bytes()[8]++; v.say("g") }, "it speaks version 2, this slot version 1"},
+		"another version": {func(v *villain) { shmring.WriteHeader(v.Bytes()); v.Bytes()[8]++; v.say("g") }, "it speaks version 3, this slot version 2"},
 		"other sizes":     {func(v *villain) { shmring.WriteHeader(v.Bytes()); v.Bytes()[15] = 64; v.say("g") }, "rings of"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 // The memory's layout; RING.md says the same.
 const (
-	version = 1
+	version = 2
 
 	offMagic   = 0
 	offVersion = 8

@@ -23,7 +23,8 @@ const (
 	sayGo      = 'g' // acceptor: the memory is ready
 	sayRefused = 'n' // acceptor: it can't be used, because
 	sayClosed  = 'c' // either: the stream was closed in order
-	sayBytes   = 'd' // either: wake up, there are bytes
+	sayBell    = 'b' // dialler: a bell, one descriptor; an acceptor's comes with its go
+	sayBytes   = 'd' // either: wake up, there are bytes; on the bell, if the other has one
 	sayRoom    = 'r' // either: wake up, there is room
 	sayLent    = 'm' // either: memory, with one descriptor; its number, 4 bytes, follows
 )
@@ -52,6 +53,11 @@ type stream struct {
 	spin    spinner
 	empty   int          // wakes for nothing, in a row
 	naps    atomic.Int64 // sleeps of the reader
+	bell    *bell        // that the reader sleeps on
+	theirs  atomic.Pointer[ringer]
+	heard   int64        // rings of bell; the reader's
+	ours    atomic.Int64 // of these by ourselves
+	from    *shm.Reader  // of conn
 	asked   atomic.Int64 // how often reader and writer wanted to be woken
 	onClose func()
 	take    atomic.Pointer[func(number uint32, f *os.File) error] // of Borrow
@@ -63,8 +69,7 @@ type stream struct {
 	watched chan struct{} // closed when the peer's life is over
 	read    chan struct{} // closed when, besides, everything it has written is read
 	ended   chan struct{} // closed when it is over for us
-	bytes   chan struct{} // of one element: the bell has rung, look for bytes
-	room    chan struct{} // the same for the writer
+	room    chan struct{} // of one element: the peer has rung, look for room
 	once    sync.Once
 }
 
@@ -76,7 +81,7 @@ func open(end End, peer transport.Identity, dialler bool) (*stream, error) {
 		return nil, err
 	}
 	s := &stream{peer: peer, conn: conn, onClose: func() {}, watched: make(chan struct{}), read: make(chan struct{}),
-		ended: make(chan struct{}), bytes: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		ended: make(chan struct{}), room: make(chan struct{}, 1), from: shm.NewReader(conn)}
 	s.memory, err = shm.Map(end.Memory, Size)
 	if err = errors.Join(err, end.Memory.Close()); err != nil {
 		s.refuse(err.Error())
@@ -88,10 +93,18 @@ func open(end End, peer transport.Identity, dialler bool) (*stream, error) {
 	} else {
 		s.in.words, s.out.words = first, second
 	}
-	var more error
-	s.out.bell, err = s.newBell(sayBytes)
-	s.in.bell, more = s.newBell(sayRoom)
-	if err = errors.Join(err, more); err != nil {
+	var more, most error
+	bytes, err := s.newWord(sayBytes)
+	s.in.bell, more = s.newWord(sayRoom)
+	s.bell, most = newBell(s.awake)
+	s.out.bell = func() {
+		if r := s.theirs.Load(); r != nil {
+			r.ring()
+		} else {
+			bytes()
+		}
+	}
+	if err = errors.Join(err, more, most); err != nil {
 		s.discard()
 		return nil, err
 	}
@@ -105,7 +118,30 @@ func (s *stream) reset() {
 	writeHeader(s.memory.Bytes())
 }
 
-func (s *stream) sayGo() { s.say([]byte{sayGo}) }
+func (s *stream) sayGo() { s.sayWith(sayGo) }
+
+// sayWith says a word that brings our bell.
+func (s *stream) sayWith(word byte) {
+	_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = shm.Write(s.conn, []byte{word}, []*os.File{s.bell.far.far})
+}
+
+// hear takes the peer's bell.
+func (s *stream) hear() error {
+	f, err := s.from.Next()
+	if err != nil {
+		return err
+	}
+	r, err := newRinger(f)
+	if err != nil {
+		return err
+	}
+	if !s.theirs.CompareAndSwap(nil, r) {
+		r.close()
+		return fmt.Errorf("%w: a second bell", ErrViolation)
+	}
+	return nil
+}
 
 // refuse ends a stream that the acceptor can't have.
 func (s *stream) refuse(reason string) {
@@ -123,26 +159,44 @@ func (s *stream) say(b []byte) {
 func (s *stream) awaitGo(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })()
 	b := make([]byte, 1)
-	_, err := io.ReadFull(s.conn, b)
+	_, err := io.ReadFull(s.from, b)
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the peer does not take its end: %w", ctx.Err())
 	case err != nil:
 		return fmt.Errorf("%w before it has taken its end", ErrDead)
 	case b[0] == sayRefused:
-		reason, _ := io.ReadAll(io.LimitReader(s.conn, saidMost))
+		reason, _ := io.ReadAll(io.LimitReader(s.from, saidMost))
 		return fmt.Errorf("the peer refuses the ring: %.500q", reason)
 	case b[0] != sayGo:
 		return fmt.Errorf("%w: it says %#x instead of go", ErrViolation, b[0])
 	}
-	return checkHeader(s.memory.Bytes())
+	if err := checkHeader(s.memory.Bytes()); err != nil {
+		return err
+	}
+	if err := s.hear(); err != nil {
+		return fmt.Errorf("%w: its go has no bell: %w", ErrViolation, err)
+	}
+	s.sayWith(sayBell)
+	return nil
 }
 
 // discard gives up a stream that nobody has used.
 func (s *stream) discard() {
 	_ = s.conn.Close()
+	s.from.Close()
 	if s.memory != nil {
 		_ = s.memory.Close()
+	}
+	s.closeBells()
+}
+
+func (s *stream) closeBells() {
+	if s.bell != nil {
+		s.bell.close()
+	}
+	if r := s.theirs.Load(); r != nil {
+		r.close()
 	}
 }
 
@@ -156,12 +210,12 @@ func (s *stream) watch() { go s.watchLoop() }
 
 // watchLoop waits for the peer's bell, and for its end.
 func (s *stream) watchLoop() {
+	defer s.rouse() // who sleeps looks at life again
 	defer close(s.watched)
-	from := shm.NewReader(s.conn)
-	defer from.Close()
+	defer s.from.Close()
 	b := make([]byte, 64)
-	for bells, have := int64(0), 0; ; {
-		n, err := from.Read(b[have:])
+	for words, have := int64(0), 0; ; {
+		n, err := s.from.Read(b[have:])
 		said := b[:have+n]
 		for len(said) > 0 && (said[0] != sayLent || len(said) >= lentSize) {
 			length := 1
@@ -170,14 +224,19 @@ func (s *stream) watchLoop() {
 				s.life.Store(closed)
 				return
 			case sayBytes:
-				bells++
-				signal(s.bytes)
+				words++
+				s.rouse()
 			case sayRoom:
-				bells++
+				words++
 				signal(s.room)
+			case sayBell:
+				if s.hear() != nil {
+					s.life.Store(rude)
+					return
+				}
 			case sayLent:
 				length = lentSize
-				if !s.lent(from, binary.LittleEndian.Uint32(said[1:])) {
+				if !s.lent(binary.LittleEndian.Uint32(said[1:])) {
 					s.life.Store(rude)
 					return
 				}
@@ -185,7 +244,7 @@ func (s *stream) watchLoop() {
 				s.life.Store(rude)
 				return
 			}
-			if bells > s.asked.Load() {
+			if words > s.asked.Load() {
 				s.life.Store(rude)
 				return
 			}
@@ -200,8 +259,8 @@ func (s *stream) watchLoop() {
 }
 
 // lent takes memory that the peer lends.
-func (s *stream) lent(from *shm.Reader, number uint32) bool {
-	f, err := from.Next()
+func (s *stream) lent(number uint32) bool {
+	f, err := s.from.Next()
 	if err != nil {
 		return false
 	}
@@ -226,9 +285,9 @@ func (s *stream) Lend(number uint32, f *os.File) error {
 	return nil
 }
 
-// newBell makes what wakes the peer. When the socket is full it has not heard earlier bells yet: then it needs
-// no further one.
-func (s *stream) newBell(word byte) (func(), error) {
+// newWord makes what wakes the peer by a word on the socket. When that is full it has not heard earlier ones yet:
+// then it needs no further one.
+func (s *stream) newWord(word byte) (func(), error) {
 	raw, err := s.conn.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("shmring: the socket: %w", err)
@@ -248,13 +307,15 @@ func signal(c chan struct{}) {
 	}
 }
 
-// sleep waits for the bell. The peer rings it when it finds the word set.
-func (s *stream) sleep(bell chan struct{}) {
-	select {
-	case <-bell:
-	case <-s.watched:
-	case <-s.ended:
-	}
+// rouse wakes our own reader.
+func (s *stream) rouse() {
+	s.ours.Add(1)
+	s.bell.far.ring()
+}
+
+// awake tells whether there is a reason not to sleep.
+func (s *stream) awake() bool {
+	return s.in.head.Load() != s.in.own || s.over.Load() || s.life.Load() != alive
 }
 
 // wanted asks to be woken.
@@ -319,12 +380,14 @@ func (s *stream) awaitBytes() {
 	}
 	word := s.in.readerSleep
 	s.wanted(word)
-	if s.in.head.Load() != s.in.own || s.over.Load() || s.life.Load() != alive {
+	if s.awake() {
 		word.Store(0)
 		return
 	}
 	s.naps.Add(1)
-	s.sleep(s.bytes)
+	if s.heard += int64(s.bell.sleep()); s.heard > s.asked.Load()+s.ours.Load() {
+		s.life.Store(rude)
+	}
 	word.Store(0)
 	if s.in.head.Load() != s.in.own {
 		s.empty = 0
@@ -367,7 +430,11 @@ func (s *stream) awaitRoom() {
 	word := s.out.writerSleep
 	s.wanted(word)
 	if s.out.tail.Load() == s.out.seen && !s.over.Load() && s.life.Load() == alive {
-		s.sleep(s.room)
+		select {
+		case <-s.room:
+		case <-s.watched:
+		case <-s.ended:
+		}
 	}
 	word.Store(0)
 }
@@ -389,10 +456,12 @@ func (s *stream) end(inOrder bool) {
 			s.say([]byte{sayClosed})
 		}
 		_ = s.conn.Close()
+		s.rouse()
 		<-s.watched
 		s.reading.Lock()
 		s.writing.Lock()
 		_ = s.memory.Close() // nobody touches it any more
+		s.closeBells()
 		s.writing.Unlock()
 		s.reading.Unlock()
 		s.onClose()
