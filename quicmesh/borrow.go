@@ -20,8 +20,8 @@ type borrowed struct {
 
 // borrow maps what the peer lends over s.
 func (l *inLink) borrow(s *session) {
-	lender, ok := s.stream.(transport.Lender)
-	if !ok {
+	lender := transport.LenderOf(s.stream)
+	if lender == nil {
 		return
 	}
 	s.loans = new(arena.Loans)

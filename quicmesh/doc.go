@@ -84,8 +84,8 @@
 // Alloc gives memory that receivers on the same host read where it was written (arena; FRAME.md, References). The log
 // keeps the frame without its payload and holds that; only when the frame is written it is decided whether it brings
 // the payload or refers to it, so that a link that moves to another carrier resends either. The receiver's Item has
-// the sender's bytes, and its Release lets them go; a receiver of a new incarnation, or in another life, has let go of all. What isn't in
-// such memory, is smaller than referFrom, or has no place in it any more is copied.
+// the sender's bytes, and its Release lets them go; a receiver of a new incarnation, or in another life,
+// has let go of all. What isn't in such memory, is smaller than ReferFrom, or has no place in it any more is copied.
 //
 // # Goroutines
 //

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// referFrom is the payload, in bytes, from which on a reference is cheaper than copies: by BenchmarkRefer the two
+	// ReferFrom is the payload, in bytes, from which on a reference is cheaper than copies: by BenchmarkRefer the two
 	// meet between 4 and 8 KiB, at 64 KiB a reference takes less than half of the time, at 1 MiB a tenth.
-	referFrom = 16 << 10
+	ReferFrom = 16 << 10
 	// maxReferred bounds the payloads of one link that its receiver reads in place; further ones are copied. A
 	// welcome lists them.
 	maxReferred = 128
@@ -22,9 +22,9 @@ const (
 
 // Alloc gives memory for a payload of n bytes, to be filled, sent any number of times, and released. After the first
 // Send it must not change any more. Receivers that share memory with this slot read it in place; for others, below
-// referFrom, and when there is no such memory, it is copied like any other.
+// ReferFrom, and when there is no such memory, it is copied like any other.
 func (m *Mesh) Alloc(ctx context.Context, n int) *arena.Region {
-	if m.arena != nil && n >= referFrom && n <= m.cfg.MaxPayload {
+	if m.arena != nil && n >= ReferFrom && n <= m.cfg.MaxPayload {
 		if r, err := m.arena.Alloc(ctx, n); err == nil {
 			return r
 		}
@@ -53,7 +53,7 @@ func (m *Mesh) lendAll() {
 
 // find gives the region that a payload lies in, held, when it is worth a reference; else nil.
 func (m *Mesh) find(payload []byte) *arena.Region {
-	if m.arena == nil || len(payload) < referFrom {
+	if m.arena == nil || len(payload) < ReferFrom {
 		return nil
 	}
 	return m.arena.Find(payload)

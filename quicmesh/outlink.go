@@ -173,8 +173,8 @@ func (l *outLink) begin(s *session, peer Peer, hail hail) (lost uint64, err erro
 	if anew {
 		l.inherit(hail)
 	}
-	if lender, ok := s.stream.(transport.Lender); ok && hail.Borrows {
-		s.lender = lender
+	if hail.Borrows {
+		s.lender = transport.LenderOf(s.stream)
 	}
 	l.stats.resent += again
 	l.begun = true

@@ -72,7 +72,7 @@ func (w way) Dial(ctx context.Context, addr string, peer transport.Identity) (tr
 		network, _ := w.networks.Load(w.self)
 		s, err = network.(transport.Dialer).Dial(ctx, addr, peer)
 	} else if s, err = w.near.Dial(ctx, peer.String(), peer); err == nil {
-		s = counted{s, s.(transport.Lender), &w.copied}
+		s = counted{s, &w.copied}
 	}
 	if err == nil {
 		w.mu.Lock()
@@ -97,9 +97,10 @@ func (w *lane) move(far bool) {
 // counted is a stream whose written bytes are counted.
 type counted struct {
 	transport.Stream
-	transport.Lender
 	bytes *atomic.Int64
 }
+
+func (c counted) Unwrap() transport.Stream { return c.Stream }
 
 func (c counted) Write(b []byte) (int, error) {
 	c.bytes.Add(int64(len(b)))
@@ -666,7 +667,7 @@ func TestAllocWithoutMemory(t *testing.T) {
 }
 
 // BenchmarkRefer is an event there, and the word that it was read back, over a ring: its payload copied, and read
-// where it was written. referFrom is where the second begins to be the faster one.
+// where it was written. ReferFrom is where the second begins to be the faster one.
 func BenchmarkRefer(b *testing.B) {
 	for _, size := range []int{4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 256 << 10, 1 << 20} {
 		for _, how := range []string{"copied", "referred"} {

@@ -417,6 +417,11 @@ func (t *seat) handle(m *wire.Message, reply func(wire.Answer)) {
 		if err = m.Decode(&q); err == nil {
 			t.answer(reply, func() wire.Answer { return h.ring(q) })
 		}
+	case direct.TypeArena:
+		var q direct.Arena
+		if err = m.Decode(&q); err == nil {
+			t.answer(reply, func() wire.Answer { return h.arena(q) })
+		}
 	case direct.TypeDial:
 		var q direct.Dial
 		if err = m.Decode(&q); err == nil {
@@ -495,6 +500,15 @@ func (h *held) ring(q direct.Ring) wire.Answer {
 		return wire.Answer{Err: err}
 	}
 	return wire.Answer{Body: direct.RingReply{}, Files: []*os.File{end.Memory, end.Socket}}
+}
+
+// arena has the hook make memory for the function's payloads.
+func (h *held) arena(q direct.Arena) wire.Answer {
+	f, reason, err := broker{h.slot.hook, h.self}.arena(h.ctx, q.Size)
+	if err != nil || reason != "" {
+		return wire.Answer{Body: direct.ArenaReply{Reason: reason}, Err: err}
+	}
+	return wire.Answer{Body: direct.ArenaReply{}, Files: []*os.File{f}}
 }
 
 // dial opens a stream for the function, and carries its bytes.

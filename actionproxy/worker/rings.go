@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/weft-stream/weft/internal/control"
@@ -15,7 +16,7 @@ import (
 // ringWait is how long the hook is waited for: without it links go over QUIC.
 const ringWait = time.Second
 
-// broker has the hook make a slot's rings.
+// broker has the hook make a slot's rings and arenas.
 type broker struct {
 	hook *hookConn
 	self transport.Identity
@@ -41,6 +42,31 @@ func (b broker) Ring(ctx context.Context, _ string, peer transport.Identity, lan
 		return shmring.End{}, transport.NotNear{Reason: reply.Reason, Later: reply.Later}
 	}
 	return shmring.EndOf(files)
+}
+
+// arena makes memory for a slot's payloads; reason is why there is none.
+func (b broker) arena(ctx context.Context, size int) (f *os.File, reason string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ringWait)
+	defer cancel()
+	conn, err := b.hook.get(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	var reply control.ArenaReply
+	files, err := conn.CallFiles(ctx, control.TypeArena, control.Arena{
+		Namespace: b.self.Namespace, Pipeline: b.self.Pipeline, Of: holderOf(b.self), Size: int64(size),
+	}, &reply)
+	switch {
+	case err != nil:
+		return nil, "", fmt.Errorf("ask the hook for memory: %w", err)
+	case reply.Reason != "":
+		shm.CloseAll(files)
+		return nil, reply.Reason, nil
+	case len(files) != 1:
+		shm.CloseAll(files)
+		return nil, "", fmt.Errorf("an arena has 1 descriptor, the hook gave %d", len(files))
+	}
+	return files[0], "", nil
 }
 
 func holderOf(i transport.Identity) control.Holder {

@@ -281,6 +281,12 @@ func (f *File) unmap() {
 // Bytes are the region's, void after the last Release.
 func (r *Region) Bytes() []byte { return r.b }
 
+// Holds tells whether p lies in the region.
+func (r *Region) Holds(p []byte) bool {
+	_, ok := within(r.b, p)
+	return ok
+}
+
 // Shared tells whether peers can read the region in place.
 func (r *Region) Shared() bool { return r.file != nil }
 

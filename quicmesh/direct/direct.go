@@ -34,6 +34,7 @@ const (
 	// Function to proxy.
 	TypeReady    = "ready"    // no body: the function has initialised
 	TypeRing     = "ring"     // call: Ring → RingReply with two descriptors, unless it says why not
+	TypeArena    = "arena"    // call: Arena → ArenaReply with a descriptor, unless it says why not
 	TypeDial     = "dial"     // call: Dial → DialReply with a socket, unless it says why not
 	TypeDead     = "dead"     // call with blob: a dead letter
 	TypeStats    = "stats"    // Stats, once a second in which they change
@@ -103,6 +104,16 @@ type Ring struct {
 type RingReply struct {
 	Reason string `json:"reason,omitempty"`
 	Later  bool   `json:"later,omitempty"` // see transport.NotNear
+}
+
+// Arena asks for memory of so many bytes to write payloads in; see quicmesh.Config.
+type Arena struct {
+	Size int `json:"size"`
+}
+
+// ArenaReply answers it. Reason is why there is none.
+type ArenaReply struct {
+	Reason string `json:"reason,omitempty"`
 }
 
 // Dial asks for a stream to a peer; see transport.Dialer.

@@ -12,6 +12,7 @@ import (
 	"github.com/weft-stream/weft/internal/shm"
 	"github.com/weft-stream/weft/internal/wire"
 	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/outlet"
 	"github.com/weft-stream/weft/quicmesh/transport"
@@ -119,6 +120,9 @@ func (f *Function) Receive() ([]quicmesh.Item, error) {
 	f.touch()
 	return f.items, err
 }
+
+// Alloc is the mesh's.
+func (f *Function) Alloc(n int) *arena.Region { return f.mesh.Alloc(f.ctx, n) }
 
 // Switch and End are the mesh's SwitchOf and EndOf.
 func (f *Function) Switch(it *quicmesh.Item) error {
@@ -246,7 +250,7 @@ func (f *Function) start(m *wire.Message) error {
 	}
 	f.far = newRelay(f.conn)
 	mesh, err := NewPlace(PlaceConfig{
-		Mesh: quicmesh.Config{Self: b.Self, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In, Log: f.said},
+		Mesh: quicmesh.Config{Self: b.Self, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In, Memory: broker{f.conn}.arena, Log: f.said},
 		Out:  b.Out, Broker: broker{f.conn}, Impossible: f.unlinked, Say: func(format string, a ...any) { f.log(fmt.Sprintf(format, a...)) },
 	})
 	if err != nil {

@@ -134,7 +134,7 @@ func (s *stream) fault(err error) error {
 	return err
 }
 
-// broker has the proxy ask for rings.
+// broker has the proxy ask for memory.
 type broker struct{ conn *wire.Conn }
 
 // Ring is shmring.Broker's.
@@ -149,4 +149,21 @@ func (b broker) Ring(ctx context.Context, _ string, peer transport.Identity, lan
 		return shmring.End{}, transport.NotNear{Reason: reply.Reason, Later: reply.Later}
 	}
 	return shmring.EndOf(files)
+}
+
+// arena makes files for the mesh's payloads.
+func (b broker) arena(ctx context.Context, size int) (*os.File, error) {
+	var reply ArenaReply
+	files, err := b.conn.CallFiles(ctx, TypeArena, Arena{size}, &reply)
+	switch {
+	case err != nil:
+		return nil, err
+	case reply.Reason != "":
+		shm.CloseAll(files)
+		return nil, errors.New(reply.Reason)
+	case len(files) != 1:
+		shm.CloseAll(files)
+		return nil, fmt.Errorf("an arena has 1 descriptor, the proxy gave %d", len(files))
+	}
+	return files[0], nil
 }

@@ -64,6 +64,20 @@ type Lender interface {
 	Borrow(take func(number uint32, f *os.File) error)
 }
 
+// LenderOf gives s, or what it wraps and tells of by Unwrap, as a Lender; nil: it is none.
+func LenderOf(s Stream) Lender {
+	for {
+		if l, ok := s.(Lender); ok {
+			return l
+		}
+		w, ok := s.(interface{ Unwrap() Stream })
+		if !ok {
+			return nil
+		}
+		s = w.Unwrap()
+	}
+}
+
 // Dialer opens streams.
 type Dialer interface {
 	// Dial opens a stream to the slot at addr. It returns ErrRefused when whoever answers there is not

@@ -75,6 +75,9 @@ type carried struct {
 	final  bool   // and never will be
 }
 
+// Unwrap is for LenderOf.
+func (s *carried) Unwrap() Stream { return s.Stream }
+
 // Close is Stream's.
 func (s *carried) Close() error {
 	s.way.mu.Lock()

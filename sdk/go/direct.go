@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/weft-stream/weft/internal/processors"
 	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/direct"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/outlet"
@@ -31,14 +33,16 @@ type mesh struct {
 	enc     *encoder
 	made    []output
 	outputs []outlet.Output
-	buf     []byte // keys, headers and payloads of made
-	headers []byte // of one output
-	failed  error  // first failure of emit in this event
+	buf     []byte          // keys, headers and payloads of made
+	headers []byte          // of one output
+	regions []*arena.Region // of the event's large outputs, and Alloc's
+	failed  error           // first failure of emit in this event
 }
 
-// output is one whose slices are in buf: id, key, headers and payload end there.
+// output is one whose slices are in buf: id, key, headers and payload end there; but for a payload in a region.
 type output struct {
 	outlet.Output
+	apart                            bool
 	begin, id, key, headers, payload int
 	failed                           bool // fused stages: the key is why
 }
@@ -98,6 +102,7 @@ func (m *mesh) run() error {
 type ownError struct{ error }
 
 func (m *mesh) item(it *quicmesh.Item) (err error) {
+	defer m.clear()
 	switch it.Kind {
 	case quicmesh.KindEvent:
 		err = m.handle(it)
@@ -119,7 +124,7 @@ func (m *mesh) item(it *quicmesh.Item) (err error) {
 func (m *mesh) start() error {
 	m.handler, m.failed = nil, nil
 	stage := m.stage
-	m.ctx = &eventContext{Context: context.Background(), stage: &stage, put: m.put}
+	m.ctx = &eventContext{Context: context.Background(), stage: &stage, alloc: m.alloc, put: m.put}
 	h, err := start(m.begin, m.ctx, m.emit)
 	if err == nil {
 		err = m.failed
@@ -134,7 +139,6 @@ func (m *mesh) start() error {
 
 func (m *mesh) handle(it *quicmesh.Item) error {
 	f := &it.Frame
-	m.clear()
 	m.cause = outlet.Input(f)
 	if f.Flags&frame.Bypass != 0 {
 		m.Counts.In.Add(1)
@@ -159,7 +163,6 @@ func (m *mesh) handle(it *quicmesh.Item) error {
 
 // end runs the function's end, whose outputs are of no event.
 func (m *mesh) end(it *quicmesh.Item) error {
-	m.clear()
 	err := end(m.handler, m.ctx)
 	if err == nil {
 		err = m.failed
@@ -177,7 +180,15 @@ func (m *mesh) end(it *quicmesh.Item) error {
 	return m.End(it.Attempt)
 }
 
+// clear forgets what was made of an event that is done with.
 func (m *mesh) clear() {
+	for _, r := range m.regions {
+		r.Release()
+	}
+	clear(m.regions)
+	clear(m.made)
+	clear(m.outputs)
+	m.regions = m.regions[:0]
 	m.made, m.buf, m.failed = m.made[:0], m.buf[:0], nil
 	if cap(m.buf) > 1<<20 {
 		m.buf = nil
@@ -189,7 +200,10 @@ func (m *mesh) send() error {
 	m.outputs = m.outputs[:0]
 	for i := range m.made {
 		o := &m.made[i]
-		o.ID, o.Key, o.Headers, o.Payload = m.buf[o.begin:o.id], m.buf[o.id:o.key], m.buf[o.key:o.headers], m.buf[o.headers:o.payload]
+		o.ID, o.Key, o.Headers = m.buf[o.begin:o.id], m.buf[o.id:o.key], m.buf[o.key:o.headers]
+		if !o.apart {
+			o.Payload = m.buf[o.headers:o.payload]
+		}
 		if o.failed {
 			o.Failure, o.Key = o.Key, nil
 		}
@@ -205,7 +219,7 @@ func (m *mesh) emit(out Output) {
 	if m.failed != nil {
 		return
 	}
-	payload, err := m.enc.encode(out.Value)
+	payload, err := m.enc.payload(&out)
 	if err != nil {
 		m.failed = err
 		return
@@ -234,7 +248,27 @@ func (m *mesh) put(f *frame.Frame) {
 	o.key = len(m.buf)
 	m.buf = append(m.buf, f.Headers...)
 	o.headers = len(m.buf)
-	m.buf = append(m.buf, f.Payload...)
+	switch {
+	case m.owns(f.Payload):
+		o.Payload, o.apart = f.Payload, true
+	case len(f.Payload) >= quicmesh.ReferFrom:
+		o.Payload, o.apart = m.alloc(len(f.Payload)), true
+		copy(o.Payload, f.Payload)
+	default:
+		m.buf = append(m.buf, f.Payload...)
+	}
 	o.payload = len(m.buf)
 	m.made = append(m.made, o)
+}
+
+// alloc gives memory until the event is done.
+func (m *mesh) alloc(n int) []byte {
+	r := m.Alloc(n)
+	m.regions = append(m.regions, r)
+	return r.Bytes()
+}
+
+// owns tells whether a payload is in memory of alloc's.
+func (m *mesh) owns(payload []byte) bool {
+	return slices.ContainsFunc(m.regions, func(r *arena.Region) bool { return len(payload) > 0 && r.Holds(payload) })
 }

@@ -78,7 +78,7 @@ func (f *fusion) begin(ctx context.Context, _ Emit) (Handler, error) {
 			stage = &outer.stage.Fused[i]
 			stage.Pipeline, stage.Slot, stage.Replicas = outer.stage.Pipeline, outer.stage.Slot, outer.stage.Replicas
 		}
-		c.links[i] = &link{chain: c, index: i, ctx: &eventContext{Context: outer.Context, stage: stage}, enc: newEncoder()}
+		c.links[i] = &link{chain: c, index: i, ctx: &eventContext{Context: outer.Context, stage: stage, alloc: outer.alloc}, enc: newEncoder()}
 		if i > 0 {
 			c.links[i-1].next = c.links[i]
 		}
@@ -127,8 +127,9 @@ type link struct {
 // the input's.
 type made struct {
 	frame.Frame
-	same             bool // payload is the input's
-	body, head, tail int  // where its payload and its headers begin and end in link.out
+	same             bool   // payload is the input's
+	own              []byte // the output's own payload; nil: it has none
+	body, head, tail int    // where its payload and its headers begin and end in link.out
 	toNext           bool
 	outward          bool
 }
@@ -199,7 +200,14 @@ func (l *link) emit(out Output) {
 		return
 	}
 	m := made{body: len(l.out)}
-	if m.same = l.passesOn(out.Value); !m.same {
+	m.same = out.Payload == nil && l.passesOn(out.Value)
+	switch {
+	case m.same:
+	case out.Payload != nil:
+		if m.own, l.failed = l.enc.payload(&out); l.failed != nil {
+			return
+		}
+	default:
 		payload, err := l.enc.encode(out.Value)
 		if err != nil {
 			l.failed = err
@@ -247,8 +255,11 @@ func (l *link) handOn() {
 	for i := range l.made {
 		m := &l.made[i]
 		m.Payload, m.Headers = l.out[m.body:m.head], l.out[m.head:m.tail]
-		if m.same {
+		switch {
+		case m.same:
 			m.Payload = in.Payload
+		case m.own != nil:
+			m.Payload = m.own
 		}
 		if len(m.Headers) == 0 {
 			m.Headers = in.f.Headers

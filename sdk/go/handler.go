@@ -22,9 +22,12 @@ type Handler interface {
 // be used only then, on the same goroutine. An output that can't be encoded fails that call.
 type Emit func(Output)
 
-// Output is an event to send. Only Value is needed.
+// Output is an event to send. Only Value is needed, or Payload.
 type Output struct {
-	Value   any               // encodes to a JSON object; null is no output
+	Value any // encodes to a JSON object; null is no output
+	// Payload is a JSON object as it is to be sent, on one line, in place of Value: nobody looks at it on its way. It
+	// must not change before Event has returned. Memory of Alloc is not copied either.
+	Payload []byte
 	To      string            // stage it goes to; "": every stage that follows
 	Key     string            // "": none of its own
 	Headers map[string]string // nil: the input's
@@ -95,7 +98,17 @@ func (s *Stage) Param(name string, v any) bool {
 type (
 	stageKey struct{}
 	eventKey struct{}
+	allocKey struct{}
 )
+
+// Alloc gives n bytes for an Output's Payload: those that follow on this host read it where Event has written it,
+// however large it is. It is Event's until that returns, and holds what was in it before.
+func Alloc(ctx context.Context, n int) []byte {
+	if alloc, ok := ctx.Value(allocKey{}).(func(int) []byte); ok && alloc != nil {
+		return alloc(n)
+	}
+	return make([]byte, n)
+}
 
 // StageOf is the stage a context of this package belongs to.
 func StageOf(ctx context.Context) Stage {
@@ -117,6 +130,7 @@ type eventContext struct {
 	context.Context
 	stage *Stage
 	event *Event
+	alloc func(int) []byte   // nil: plain memory
 	put   func(*frame.Frame) // takes frames that are complete but for attempt and ordinal; see fuse.go
 }
 
@@ -126,6 +140,8 @@ func (c *eventContext) Value(key any) any {
 		return c.stage
 	case eventKey:
 		return c.event
+	case allocKey:
+		return c.alloc
 	}
 	return c.Context.Value(key)
 }

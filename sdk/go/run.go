@@ -157,7 +157,10 @@ func (a *activation) run(value json.RawMessage) []byte {
 }
 
 func (a *activation) emit(out Output) {
-	b, err := a.enc.encode(out.Value)
+	b, err := a.enc.payload(&out)
+	if err == nil && out.Payload != nil && !json.Valid(b) { // it becomes part of the activation's result
+		err = errors.New("emit: the payload is not valid JSON")
+	}
 	if err != nil {
 		a.failed = err
 	} else if b != nil {

@@ -162,7 +162,7 @@ func (s *stream) emit(out Output) {
 	if s.failed != nil || s.broken != nil {
 		return
 	}
-	payload, err := s.enc.encode(out.Value)
+	payload, err := s.enc.payload(&out)
 	if err != nil {
 		s.failed = err
 		return

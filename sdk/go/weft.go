@@ -21,6 +21,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -115,6 +116,17 @@ func newEncoder() *encoder {
 	e.json = json.NewEncoder(&e.buf)
 	e.json.SetEscapeHTML(false)
 	return e
+}
+
+// payload returns what an output brings, valid until the next call, or as long as the output's own.
+func (e *encoder) payload(out *Output) ([]byte, error) {
+	switch {
+	case out.Payload == nil:
+		return e.encode(out.Value)
+	case len(out.Payload) == 0 || out.Payload[0] != '{':
+		return nil, errors.New("emit: the payload is no JSON object; events are objects")
+	}
+	return out.Payload, nil
 }
 
 // encode returns v as a JSON object, valid until the next call; nil when v is null.
