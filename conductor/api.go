@@ -27,10 +27,11 @@ type (
 	Update struct{ Pipeline pipeline.Pipeline }
 	// LeaseFired says that the platform took the invocation of a lease.
 	LeaseFired struct{ LeaseID, ActivationID string }
-	// LeaseRefused says that it didn't. Retry is true for 429, 503 and network errors.
+	// LeaseRefused says that it didn't. Retry is true for 429, 503 and network errors; Full when the namespace has as
+	// many activations under way as it may have.
 	LeaseRefused struct {
 		LeaseID, Reason string
-		Retry           bool
+		Retry, Full     bool
 	}
 	// LeaseCompleted says that the activation has ended, by Kafka's completed*. Reason is its error, if any.
 	LeaseCompleted struct {

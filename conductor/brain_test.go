@@ -357,7 +357,7 @@ func TestBrainUnderRandomEvents(t *testing.T) {
 				w.step(t, conductor.LeaseFired{LeaseID: w.fired[a], ActivationID: a})
 			},
 			"refused": func(t *rapid.T) {
-				w.step(t, conductor.LeaseRefused{LeaseID: w.lease(t), Retry: rapid.IntRange(0, 20).Draw(t, "final") > 0, Reason: "busy"})
+				w.step(t, conductor.LeaseRefused{LeaseID: w.lease(t), Retry: rapid.IntRange(0, 20).Draw(t, "final") > 0, Full: rapid.Bool().Draw(t, "full"), Reason: "busy"})
 			},
 			"completed": func(t *rapid.T) {
 				w.step(t, conductor.LeaseCompleted{ActivationID: w.worker(t).activation, Failed: rapid.IntRange(0, 9).Draw(t, "failed") == 0, Reason: "done"})

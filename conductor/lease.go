@@ -173,6 +173,9 @@ func (b *Brain) leaseRefused(e LeaseRefused) {
 	}
 	b.retry(l, reason)
 	l.Refused = true
+	if e.Full && !b.forStandBy(l) && !b.forChange(l) {
+		b.sacrifice(l.Stage)
+	}
 }
 
 // taken: the platform has a lease. If it refused that before, holders that wait for one have their time

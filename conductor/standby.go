@@ -14,6 +14,10 @@ import (
 // standByRetry is how long, in ms, after the platform has refused a stand-by another is asked for.
 const standByRetry = 15_000
 
+// sacrificeRest is how long, in ms, the platform has to see that a stand-by's activation is over before another
+// is given up.
+const sacrificeRest = 1000
+
 func standBys(p *pipeline.Pipeline) []*slot {
 	var out []*slot
 	for _, st := range p.Stages {
@@ -148,6 +152,30 @@ func (b *Brain) forgo(l *lease, reason string) {
 	}
 	b.dismissStandBy(p, control.Leave, reason)
 	p.AfterMS = b.now + standByRetry
+}
+
+// sacrifice gives a stand-by up for a slot that can't have a lease: the namespace has all the activations that it
+// may have, and a stand-by's is one of them. It is one of the stage that has most.
+func (b *Brain) sacrifice(stage string) {
+	var of *slot
+	most, ready := 0, map[string]int{}
+	for _, p := range b.s.StandBys {
+		if !p.held() && p.AfterMS-b.now > standByRetry-sacrificeRest {
+			return // one has just been given up
+		}
+		if p.held() && !p.between() && p.AwayMS == 0 {
+			if ready[p.Stage]++; ready[p.Stage] > most {
+				of, most = p, ready[p.Stage]
+			}
+		}
+	}
+	if of == nil {
+		return
+	}
+	reason := "its activation is for a worker of " + stage + ": the namespace may have no more"
+	b.note("stand-by given up", of.Stage, reason)
+	b.dismissStandBy(of, control.Released, reason)
+	of.AfterMS = b.now + standByRetry
 }
 
 // loseStandBy: another container is to come in its place. No event has gone through it.

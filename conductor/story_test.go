@@ -115,8 +115,8 @@ func (tl *teller) tell(w []string) {
 		tl.arrive(w[1], w[2], w[3], w[4], inv)
 	case "fired": // fired LEASE ACTIVATION
 		tl.step(conductor.LeaseFired{LeaseID: tl.id(w[1]), ActivationID: w[2]})
-	case "refused": // refused LEASE retry|final REASON
-		tl.step(conductor.LeaseRefused{LeaseID: tl.id(w[1]), Retry: w[2] == "retry", Reason: rest(3)})
+	case "refused": // refused LEASE retry|final|full REASON
+		tl.step(conductor.LeaseRefused{LeaseID: tl.id(w[1]), Retry: w[2] != "final", Full: w[2] == "full", Reason: rest(3)})
 	case "completed": // completed ACTIVATION [failed REASON]
 		tl.step(conductor.LeaseCompleted{ActivationID: w[1], Failed: len(w) > 2, Reason: rest(3)})
 	case "platform": // platform answers|silent|REASON: when it is asked, from now on

@@ -101,7 +101,7 @@ func (o *owner) fire(c conductor.FireLease) {
 		inv, err := o.client.Invoke(o.ctx, StageAction(o.namespace, o.pipeline, c.Stage),
 			map[string]any{control.Reserved: token}, openwhisk.InvokeOptions{})
 		if err != nil {
-			o.post(item{event: conductor.LeaseRefused{LeaseID: c.LeaseID, Reason: notTaken(err), Retry: passing(err)}})
+			o.post(item{event: conductor.LeaseRefused{LeaseID: c.LeaseID, Reason: notTaken(err), Retry: passing(err), Full: atLimit(err)}})
 			return
 		}
 		o.post(item{event: conductor.LeaseFired{LeaseID: c.LeaseID, ActivationID: inv.ActivationID}})
@@ -132,6 +132,12 @@ func (o *owner) ask() {
 func passing(err error) bool {
 	var refused *openwhisk.APIError
 	return !errors.As(err, &refused) || refused.Busy() || refused.Status >= http.StatusInternalServerError
+}
+
+// atLimit says that another activation of the namespace would have to end first.
+func atLimit(err error) bool {
+	var refused *openwhisk.APIError
+	return errors.As(err, &refused) && refused.Full()
 }
 
 // notTaken is why the platform took no lease, and what can be done about it.

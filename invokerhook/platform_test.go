@@ -40,6 +40,7 @@ type platform struct {
 	status_ int // what invocations answer; 0: 202
 	room    int // for so many invocations, when full says so; the others get 429
 	full    bool
+	refusal string            // what they are told; else that they are too many in a minute
 	down    bool              // 503 is what everything answers
 	records map[string]string // of ended activations, JSON
 	limits  string
@@ -129,7 +130,7 @@ func (p *platform) invoke(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	if p.status_ != 0 || p.room < 0 {
 		w.WriteHeader(cmp.Or(p.status_, http.StatusTooManyRequests))
-		fmt.Fprint(w, `{"error":"Too many requests in the last minute"}`)
+		fmt.Fprintf(w, `{"error":%q}`, cmp.Or(p.refusal, "Too many requests in the last minute (count: 61, allowed: 60)."))
 		return
 	}
 	var body map[string]control.Token

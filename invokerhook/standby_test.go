@@ -89,6 +89,29 @@ func testStandByTakesOver(t *testing.T, newSite siteMaker) {
 	}
 }
 
+// TestStandByIsGivenUp: at the namespace's limit a lost slot's lease is had by giving up a stand-by of another stage.
+func TestStandByIsGivenUp(t *testing.T) {
+	s := newSite(t, nil)
+	p := s.staffOf(standbyOfOut(60_000))
+	f, spare := s.next(), newProxy(t, s.addr)
+	answer := spare.asks(f)
+	s.until("a stand-by", standing("ready"))
+	s.mu.Lock()
+	s.full, s.room, s.refusal = true, 0, "Too many concurrent requests in flight (count: 3, allowed: 3)."
+	s.mu.Unlock()
+	_ = p["in"].conn.Close()
+	if r := <-answer; r.Verdict != control.Released || !strings.Contains(r.Reason, "for a worker of in") {
+		t.Fatalf("it is told %+v", r)
+	}
+	s.until("no stand-by", standing("missing"))
+	s.mu.Lock()
+	s.full, s.room = false, 0
+	s.mu.Unlock()
+	if f := s.next(); f.token.Stage != "in" {
+		t.Fatalf("fired for %s", f.token.Stage)
+	}
+}
+
 // TestStandByIsRenewed: its lease is given back and comes again, and a stand-by that is lost is replaced.
 func TestStandByIsRenewed(t *testing.T) {
 	s := newSite(t, nil)

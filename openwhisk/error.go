@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // APIError is an answer of the platform that is not the one asked for. Use
@@ -25,6 +26,12 @@ func (e *APIError) Error() string {
 // invoker or scheduler there (503).
 func (e *APIError) Busy() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
+}
+
+// Full reports whether the namespace has as many activations under way as it may have, or containers, where a
+// scheduler counts those.
+func (e *APIError) Full() bool {
+	return e.Status == http.StatusTooManyRequests && !strings.Contains(e.Message, "in the last minute")
 }
 
 // IsNotFound reports whether err is the platform's 404: no such entity, or an
