@@ -3,7 +3,6 @@ package weft
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -237,15 +236,8 @@ func (l *link) emit(out Output) {
 
 // passesOn tells whether an output is the input as it came from the stage before, whose encoding it has.
 func (l *link) passesOn(v any) bool {
-	in := l.input.Payload
-	if l.index == 0 || len(in) == 0 {
-		return false
-	}
-	raw, ok := v.(json.RawMessage)
-	if p, is := v.(*json.RawMessage); is && p != nil {
-		raw, ok = *p, true
-	}
-	return ok && len(raw) == len(in) && &raw[0] == &in[0]
+	in, raw := l.input.Payload, rawOf(v)
+	return l.index > 0 && len(in) > 0 && len(raw) == len(in) && &raw[0] == &in[0]
 }
 
 // handOn sends the outputs of an event that is done, as the proxy would: an output's id is the event's and its

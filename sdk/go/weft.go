@@ -105,6 +105,19 @@ func decode[In any](e *Event, in *In) error {
 	return nil
 }
 
+// rawOf is the JSON that v is already; nil if it is something else.
+func rawOf(v any) json.RawMessage {
+	switch raw := v.(type) {
+	case json.RawMessage:
+		return raw
+	case *json.RawMessage:
+		if raw != nil {
+			return *raw
+		}
+	}
+	return nil
+}
+
 // encoder writes outputs as JSON, as they are: without the escapes for HTML pages.
 type encoder struct {
 	buf  bytes.Buffer
@@ -129,8 +142,12 @@ func (e *encoder) payload(out *Output) ([]byte, error) {
 	return out.Payload, nil
 }
 
-// encode returns v as a JSON object, valid until the next call; nil when v is null.
+// encode returns v as a JSON object, valid until the next call; nil when v is null. JSON that is as it is to be
+// isn't written anew.
 func (e *encoder) encode(v any) ([]byte, error) {
+	if raw := rawOf(v); compact(raw) {
+		return raw, nil
+	}
 	if e.buf.Cap() > 1<<20 {
 		e.buf = bytes.Buffer{} // one large output shouldn't hold its memory for good
 	}
