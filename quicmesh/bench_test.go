@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"syscall"
 	"testing"
 	"time"
 
@@ -218,3 +219,69 @@ func rawAsker(b *testing.B, size int) func() time.Duration {
 }
 
 var identity0 = slotIdentity(quicmesh.Slot{Stage: "a"}, 1)
+
+// processorTime is what this process has used: others on the machine don't change it much.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkProgress passes events on as fast as they come, without a progress and with one: what a mesh pays
+// for going on after its process's death.
+func BenchmarkProgress(b *testing.B) {
+	for _, with := range []bool{false, true} {
+		b.Run(map[bool]string{false: "without", true: "with"}[with], func(b *testing.B) {
+			g := newGraph(b, 0, map[string]int{"a": 1, "m": 1, "z": 1}, edge{"a", "m", route.Forward}, edge{"m", "z", route.Forward})
+			overPipes(b, g)
+			inner := g.tune
+			g.tune = func(c *quicmesh.Config) {
+				if inner != nil {
+					inner(c)
+				}
+				if with {
+					c.Progress = make([]byte, quicmesh.ProgressSize(4))
+				}
+			}
+			defer g.close()
+			g.startAll()
+			a, m, z := g.node("a", 0), g.node("m", 0), g.node("z", 0)
+			ev := quicmesh.Event{ID: []byte("s[0]/123"), Payload: make([]byte, 100)}
+			b.ReportAllocs()
+			b.ResetTimer()
+			before := processorTime(b)
+			go func() {
+				for range b.N {
+					if err := a.Send(context.Background(), 0, &ev); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			}()
+			pass := func(n *node, then func(*quicmesh.Item) error) {
+				for got := 0; got < b.N; {
+					items, err := n.Receive(context.Background(), n.buf)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					got += len(items)
+					for i := range items {
+						if err := then(&items[i]); err != nil {
+							b.Error(err)
+							return
+						}
+						items[i].Release()
+					}
+				}
+			}
+			go pass(m, func(it *quicmesh.Item) error {
+				return m.Send(context.Background(), 1, &quicmesh.Event{ID: it.Frame.ID, Payload: it.Frame.Payload})
+			})
+			pass(z, func(*quicmesh.Item) error { return nil })
+			b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}

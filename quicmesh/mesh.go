@@ -124,7 +124,7 @@ func (m *Mesh) Open(ctx context.Context) error {
 		return err
 	}
 	if m.progress != nil {
-		m.progress.rounds()
+		m.progress.open()
 	}
 	return nil
 }

@@ -75,10 +75,10 @@ type progress struct {
 
 	mu       sync.Mutex // before inLink.mu
 	attempt  frame.Attempt
-	running  bool      // a round is under way
+	running  bool      // a round is under way, or the mesh not open yet
 	closed   bool      // nothing is stored any more
 	fresh    []*inLink // have frames that are done, and in no round yet
-	round    []*inLink // of the round under way; its owner's
+	round    []*inLink // of the round under way
 	passed   barrier.Mark
 	roundHas barrier.Mark // passed when the round began
 }

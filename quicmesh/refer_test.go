@@ -704,3 +704,80 @@ func BenchmarkRefer(b *testing.B) {
 		}
 	}
 }
+
+// TestReferencesInAnotherLife: what a receiver reads in place of a sender that has died stays readable, and counts
+// for the next one; of a receiver that has died, the sender keeps all that wasn't done.
+func TestReferencesInAnotherLife(t *testing.T) {
+	const most = 128 // payloads by reference that one receiver holds
+	g := pair(t, 0)
+	progress := map[string][]byte{"a": make([]byte, quicmesh.ProgressSize(2)), "b": make([]byte, quicmesh.ProgressSize(2))}
+	g.tune = func(c *quicmesh.Config) {
+		c.Window, c.Progress = 16<<20, progress[c.Self.Stage]
+		c.Lost = func(_ uint16, _ quicmesh.Slot, frames uint64) { t.Errorf("%d frames are lost", frames) }
+	}
+	overRings(t, g)
+	defer g.close()
+	g.startAll()
+	again := func(stage string) *node {
+		g.node(stage, 0).close()
+		n := g.start(stage, 0, 1)
+		n.Accept()
+		g.tell()
+		if err := g.node("a", 0).WaitLinks(g.deadline()); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	a, b := g.node("a", 0), g.node("b", 0)
+	send := func(number int) {
+		t.Helper()
+		r := a.Alloc(t.Context(), 64<<10)
+		binary.LittleEndian.PutUint64(r.Bytes(), uint64(number))
+		sendRegion(g, a, r)
+	}
+	var taken []quicmesh.Item
+	take := func(number int) {
+		t.Helper()
+		it := g.next(b)
+		if got := binary.LittleEndian.Uint64(it.Frame.Payload); got != uint64(number) || len(it.Frame.Payload) != 64<<10 {
+			t.Fatalf("event %d with %d bytes, want %d", got, len(it.Frame.Payload), number)
+		}
+		taken = append(taken, it)
+	}
+	lends(g, a, b)
+	for i := range most {
+		send(i)
+		take(i)
+	}
+	before := taken
+	a = again("a")
+	for i := most; i < most+5; i++ {
+		send(i)
+		take(i)
+	}
+	if n := a.Stats().Links[0].Referred; n != 0 || !a.LinksUp() {
+		t.Errorf("%d more by reference, beyond %d", n, most)
+	}
+	for i := range before {
+		if got := binary.LittleEndian.Uint64(before[i].Frame.Payload); got != uint64(i) {
+			t.Errorf("event %d of the life before reads %d by now", i, got)
+		}
+		taken[i].Release()
+	}
+	for i := most; i < len(taken); i++ {
+		taken[i].Release()
+	}
+	taken = nil
+	lends(g, a, b)
+	for i := range 5 {
+		send(i)
+		take(i)
+	}
+	b = again("b")
+	taken = nil // the last life's: it releases nothing
+	for i := range 5 {
+		take(i)
+		taken[i].Release()
+	}
+	free(g, a)
+}

@@ -13,11 +13,22 @@ import (
 // round has a goroutine or a wake of its own: it begins in a release, or where one ends, and completes in the
 // writer that is last.
 
+// open lets rounds begin: the mesh is open.
+func (p *progress) open() {
+	p.mu.Lock()
+	p.running = false
+	begins := p.begin()
+	p.mu.Unlock()
+	if begins {
+		p.rounds()
+	}
+}
+
 // add has a link's frames in the next round. Its mark follows.
 func (p *progress) add(l *inLink) {
 	p.mu.Lock()
 	p.fresh = append(p.fresh, l)
-	begins := p.begins()
+	begins := p.begin()
 	p.mu.Unlock()
 	if begins {
 		p.rounds()
@@ -27,30 +38,34 @@ func (p *progress) add(l *inLink) {
 // passOn has a barrier, which all links of all edges have got in attempt a, in the next round.
 func (p *progress) passOn(a frame.Attempt, m barrier.Mark) {
 	p.mu.Lock()
-	begins := false
 	if a == p.attempt && m.Number > p.passed.Number {
 		p.passed = m
-		begins = p.begins()
 	}
+	begins := p.begin()
 	p.mu.Unlock()
 	if begins {
 		p.rounds()
 	}
 }
 
-// begins tells whether the caller is to begin rounds. It holds mu.
-func (p *progress) begins() bool {
-	if p.running || p.closed {
+// begin takes what is done into a new round. false: there is nothing, or a round is under way. The caller holds mu.
+func (p *progress) begin() bool {
+	if p.running || p.closed || len(p.fresh) == 0 && p.passed == p.roundHas {
 		return false
 	}
 	p.running = true
+	p.fresh, p.round = p.round[:0], p.fresh
+	p.roundHas = p.passed
+	for _, l := range p.round {
+		l.enterRound()
+	}
 	return true
 }
 
-// rounds begins a round, and further ones as long as nothing has to be waited for. The caller has no lock
-// behind Mesh.mu and inbox.mu.
+// rounds has the round that has begun, and further ones as long as nothing has to be waited for, wait for the
+// links' writers. The caller has no lock behind Mesh.mu and inbox.mu.
 func (p *progress) rounds() {
-	for p.enter() {
+	for more := true; more; {
 		p.left.Store(1)
 		for _, e := range p.mesh.out {
 			e.enterRound(p)
@@ -58,38 +73,23 @@ func (p *progress) rounds() {
 		if p.left.Add(-1) != 0 {
 			return
 		}
-		p.complete()
+		more = p.complete()
 	}
 }
 
 // wrote is called by the link that a round waited for last.
 func (p *progress) wrote() {
-	p.complete()
-	p.rounds()
+	if p.complete() {
+		p.rounds()
+	}
 }
 
-// enter takes what is done into a new round. false: there is nothing.
-func (p *progress) enter() bool {
-	p.mu.Lock()
-	if p.running = !p.closed && (len(p.fresh) > 0 || p.passed != p.roundHas); !p.running {
-		p.mu.Unlock()
-		return false
-	}
-	p.fresh, p.round = p.round[:0], p.fresh
-	p.roundHas = p.passed
-	p.mu.Unlock()
-	for _, l := range p.round {
-		l.enterRound()
-	}
-	return true
-}
-
-// complete moves the marks of the round.
-func (p *progress) complete() {
+// complete moves the marks of the round, and begins the next one, if there is one.
+func (p *progress) complete() (more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return
+		return false
 	}
 	if m := p.roundHas; m.Number > p.head.passed.Load() {
 		if m.Version != 0 {
@@ -100,6 +100,8 @@ func (p *progress) complete() {
 	for _, l := range p.round {
 		l.markDone()
 	}
+	p.running = false
+	return p.begin()
 }
 
 // close stops all marks where they are: the memory isn't touched any more.
