@@ -388,3 +388,23 @@ func TestWhyNotFused(t *testing.T) {
 		t.Errorf("weft validate says\n%s, want\n%s", got, want)
 	}
 }
+
+// TestFusedExample: the example runs as its first lines say.
+func TestFusedExample(t *testing.T) {
+	example, err := filepath.Abs("../examples/fused/pipeline.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	book := write(t, dir, "book.txt", "The warp is kept under tension,\nthe workers are kept warm: uninterruptedly, Überraschungen!\n")
+	w := weftIn(t, dir, "run", example, "--in", book)
+	if code := w.wait(time.Minute); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	if got, want := w.stdout.String(), "{\"word\":\"uninterruptedly\"}\n{\"word\":\"überraschungen\"}\n"; got != want {
+		t.Errorf("output %s, want %s", got, want)
+	}
+	if said := w.stderr.String(); !strings.Contains(said, "in → words+long → out; 3 workers") {
+		t.Errorf("weft says %s", said)
+	}
+}
