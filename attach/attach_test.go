@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/weft-stream/weft/attach"
 	"github.com/weft-stream/weft/internal/control"
@@ -164,11 +168,11 @@ func TestFIFOKeepsWhatFollowsTheTrim(t *testing.T) {
 }
 
 func TestOutputTakesEachByteOnce(t *testing.T) {
-	var out bytes.Buffer
+	var out lockedBuffer
 	h := newHook(t)
 	start(t, attach.Config{Hook: "unix:" + h.ln.Addr().String(), Pipeline: "p", Outputs: map[string]io.Writer{"out": &out}})
 	c := h.attached(t)
-	if err := errors.Join(write(t, c, 1, 0, "ab"), write(t, c, 1, 2, "cd"), write(t, c, 1, 0, "abcdef")); err != nil {
+	if err := errors.Join(write(t, c, 1, 0, "a\n"), write(t, c, 1, 2, "cd"), write(t, c, 1, 0, "a\ncd\nf")); err != nil {
 		t.Fatal(err)
 	}
 	if err := write(t, c, 1, 9, "x"); err == nil || !strings.Contains(err.Error(), "missing") {
@@ -176,15 +180,68 @@ func TestOutputTakesEachByteOnce(t *testing.T) {
 	}
 	c.Close() // the hook dies; its successor's workers send again what was not confirmed
 	c = h.attached(t)
-	if err := errors.Join(write(t, c, 1, 4, "efgh"), write(t, c, 2, 0, "!")); err != nil {
+	if err := errors.Join(write(t, c, 1, 4, "\nfgh"), write(t, c, 1, 8, "\nhalf a"), write(t, c, 2, 0, "!\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := write(t, c, 1, 8, "x"); err == nil || !strings.Contains(err.Error(), "replaced") {
+	if err := write(t, c, 1, 15, " line\n"); err == nil || !strings.Contains(err.Error(), "replaced") {
 		t.Errorf("an old incarnation: %v", err)
 	}
-	if out.String() != "abcdefgh!" {
-		t.Errorf("got %q", out.String())
+	if got := out.take(); got != "a\ncd\nfgh\n!\n" {
+		t.Errorf("got %q", got)
 	}
+}
+
+// Slots' lines come in parts that are cut anywhere, and between those of others: they are written whole.
+func TestOutputWritesWholeLines(t *testing.T) {
+	var out lockedBuffer
+	h := newHook(t)
+	start(t, attach.Config{Hook: "unix:" + h.ln.Addr().String(), Pipeline: "p", Outputs: map[string]io.Writer{"out": &out}})
+	c := h.attached(t)
+	incarnation := uint64(0)
+	rapid.Check(t, func(r *rapid.T) {
+		incarnation++
+		var want []string
+		text := [2]string{}
+		for slot := range text {
+			for i := range rapid.IntRange(0, 5).Draw(r, "lines") {
+				line := strings.Repeat(fmt.Sprintf("%d.%d", slot, i), rapid.IntRange(1, 20).Draw(r, "length"))
+				want, text[slot] = append(want, line), text[slot]+line+"\n"
+			}
+		}
+		for sent := [2]int{}; sent[0] < len(text[0]) || sent[1] < len(text[1]); {
+			slot := rapid.IntRange(0, 1).Draw(r, "slot")
+			n := rapid.IntRange(0, len(text[slot])-sent[slot]).Draw(r, "bytes")
+			to := control.Transfer{Pipeline: "p", Slot: pipeline.Slot{Stage: "out", Index: slot}, Incarnation: incarnation, Offset: int64(sent[slot])}
+			if _, err := c.Call(t.Context(), control.TypeWrite, to, []byte(text[slot][sent[slot]:][:n]), nil); err != nil {
+				r.Fatal(err)
+			}
+			sent[slot] += n
+		}
+		got := strings.Fields(out.take())
+		slices.Sort(got)
+		if slices.Sort(want); !slices.Equal(got, want) {
+			r.Fatalf("got %q, want %q", got, want)
+		}
+	})
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+// take gives what was written since the last time.
+func (l *lockedBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
 }
 
 func TestOpenRefusesFolders(t *testing.T) {

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,9 @@ import (
 // maxWrites bounds the writes that wait for an output. A worker has a few under way at a time.
 const maxWrites = 256
 
-// output writes what several incarnations of several slots send, each byte of each once. Its loop alone
-// touches the file: a reader of our output that stalls must not keep other messages waiting.
+// output writes what several incarnations of several slots send, each byte of each once and in whole lines: a
+// long one comes in several parts. Its loop alone touches the file: a reader of our output that stalls must
+// not keep other messages waiting.
 type output struct {
 	w      io.Writer
 	what   string // "output" or "dead letters"
@@ -26,6 +28,8 @@ type output struct {
 type progress struct {
 	incarnation uint64
 	next        int64
+	kept        []byte // of the bytes before next, those that are not written
+	whole       int    // bytes of kept that are whole lines, which could not be written
 }
 
 // write is a slot's bytes at an offset of its incarnation's output.
@@ -74,19 +78,32 @@ func (o *output) do(w write) error {
 	if w.offset > p.next {
 		return fmt.Errorf("%s: bytes %d to %d are missing", w.slot, p.next, w.offset)
 	}
-	if skip := p.next - w.offset; skip < int64(len(w.b)) {
-		n, err := o.w.Write(w.b[skip:])
-		p.next += int64(n)
-		if err != nil {
-			o.have[w.slot] = p
-			err = fmt.Errorf("write the %s of %s: %w", o.what, w.slot, err)
-			select {
-			case o.broken <- err:
-			default: // it was not the first
-			}
-			return err
+	err := p.write(o.w, w.b[min(p.next-w.offset, int64(len(w.b))):])
+	o.have[w.slot] = p
+	if err != nil {
+		err = fmt.Errorf("write the %s of %s: %w", o.what, w.slot, err)
+		select {
+		case o.broken <- err:
+		default: // it was not the first
 		}
 	}
-	o.have[w.slot] = p
-	return nil
+	return err
+}
+
+// write takes the bytes that follow, and writes what whole lines there are.
+func (p *progress) write(w io.Writer, b []byte) error {
+	if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
+		p.whole = len(p.kept) + i + 1
+	}
+	p.next += int64(len(b))
+	lines := b
+	if len(p.kept) > 0 || p.whole == 0 {
+		lines = append(p.kept, b...)
+	}
+	if p.kept = lines; p.whole == 0 {
+		return nil
+	}
+	n, err := w.Write(lines[:p.whole])
+	p.kept, p.whole = append([]byte(nil), lines[n:]...), p.whole-n
+	return err
 }

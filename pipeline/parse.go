@@ -84,7 +84,11 @@ func (c *checker) pipeline() *Pipeline {
 	c.uniqueNames(p.Stages)
 	c.callers(p)
 	known := c.stageNames(p.Stages)
-	usual := Edge{Transport: c.transport("spec.transport", s.Spec.Transport, Auto), Fuse: c.fuse("spec.fuse", s.Spec.Fuse, false)}
+	usual := Edge{
+		Transport:  c.transport("spec.transport", s.Spec.Transport, Auto),
+		MaxPayload: c.size("spec.maxPayload", s.Spec.MaxPayload, DefaultMaxPayload),
+		Fuse:       c.fuse("spec.fuse", s.Spec.Fuse, false),
+	}
 	for i, e := range s.Spec.Edges {
 		p.Edges = append(p.Edges, c.edge(fmt.Sprintf("spec.edges[%d]", i), e, known, usual))
 	}
@@ -291,6 +295,23 @@ func (c *checker) fuse(at, given string, usual bool) bool {
 	return given == "auto"
 }
 
+// size is the number of bytes given, or else usual.
+func (c *checker) size(at, given string, usual int64) int64 {
+	if given == "" {
+		return usual
+	}
+	n, err := ParseSize(given)
+	switch {
+	case err != nil:
+		c.problemAt(at, err.Error())
+	case n < LeastMaxPayload || n > LimitMaxPayload:
+		c.problemAt(at, fmt.Sprintf("%s: want 64Ki to 1Gi", given))
+	default:
+		return n
+	}
+	return usual
+}
+
 func (c *checker) edge(at string, e EdgeSpec, known []string, usual Edge) Edge {
 	for _, end := range []struct{ key, name string }{{"from", e.From}, {"to", e.To}} {
 		if !slices.Contains(known, end.name) {
@@ -299,6 +320,7 @@ func (c *checker) edge(at string, e EdgeSpec, known []string, usual Edge) Edge {
 	}
 	out := Edge{From: e.From, To: e.To, Routing: Routing(e.Routing), Key: e.Key, OnError: e.On == "error"}
 	out.Transport = c.transport(at+".transport", e.Transport, usual.Transport)
+	out.MaxPayload = c.size(at+".maxPayload", e.MaxPayload, usual.MaxPayload)
 	out.Fuse = c.fuse(at+".fuse", e.Fuse, usual.Fuse && !out.OnError)
 	if out.Fuse && out.OnError {
 		c.problemAt(at+".fuse", "events that failed are not handed on by a call: remove fuse: auto")

@@ -35,6 +35,13 @@ const (
 	QUIC Transport = "quic"
 )
 
+// Bounds of an event's payload, in bytes.
+const (
+	LeastMaxPayload   = 64 << 10 // what is said of an event that failed has to fit
+	DefaultMaxPayload = 64 << 20
+	LimitMaxPayload   = 1 << 30
+)
+
 // Guarantee is what a pipeline promises about each event.
 type Guarantee string
 
@@ -149,7 +156,12 @@ type Edge struct {
 	Apart string `json:"apart,omitempty"`
 	// Origin is the stage of a fused group that the events come out of, unless that is From.
 	Origin string `json:"origin,omitempty"`
+	// MaxPayload is the largest payload in bytes; DefaultMaxPayload if 0.
+	MaxPayload int64 `json:"maxPayload,omitempty"`
 }
+
+// Largest is the largest payload in bytes that the edge takes.
+func (e *Edge) Largest() int { return int(cmp.Or(e.MaxPayload, DefaultMaxPayload)) }
 
 // Slot is one replica's place in a stage. It stays while containers come and go.
 type Slot struct {

@@ -16,12 +16,13 @@ type Metadata struct {
 
 // Graph is the pipeline itself.
 type Graph struct {
-	Guarantee string     `json:"guarantee,omitempty" jsonschema:"enum=best-effort,enum=at-least-once,default=at-least-once"`
-	Lease     string     `json:"lease,omitempty" jsonschema_description:"How long one activation holds a worker, for instance 4m; at most the platform's time limit for an action."`
-	Transport string     `json:"transport,omitempty" jsonschema:"enum=auto,enum=shm,enum=quic,default=auto" jsonschema_description:"Of the edges that say nothing else."`
-	Fuse      string     `json:"fuse,omitempty" jsonschema:"enum=auto,enum=never,default=never" jsonschema_description:"Of the edges that say nothing else."`
-	Vertices  []Vertex   `json:"vertices"`
-	Edges     []EdgeSpec `json:"edges"`
+	Guarantee  string     `json:"guarantee,omitempty" jsonschema:"enum=best-effort,enum=at-least-once,default=at-least-once"`
+	Lease      string     `json:"lease,omitempty" jsonschema_description:"How long one activation holds a worker, for instance 4m; at most the platform's time limit for an action."`
+	Transport  string     `json:"transport,omitempty" jsonschema:"enum=auto,enum=shm,enum=quic,default=auto" jsonschema_description:"Of the edges that say nothing else."`
+	MaxPayload string     `json:"maxPayload,omitempty" jsonschema:"pattern=^[1-9][0-9]*([KMG]i)?$,default=64Mi" jsonschema_description:"Of the edges that say nothing else."`
+	Fuse       string     `json:"fuse,omitempty" jsonschema:"enum=auto,enum=never,default=never" jsonschema_description:"Of the edges that say nothing else."`
+	Vertices   []Vertex   `json:"vertices"`
+	Edges      []EdgeSpec `json:"edges"`
 }
 
 // Vertex is a stage: exactly one of source, function and sink.
@@ -102,6 +103,7 @@ type EdgeSpec struct {
 	Key     string `json:"key,omitempty" jsonschema_description:"With routing key: the path of a field, dots between its parts."`
 	On      string `json:"on,omitempty" jsonschema:"enum=error" jsonschema_description:"error: the events that from failed on."`
 
-	Transport string `json:"transport,omitempty" jsonschema:"enum=auto,enum=shm,enum=quic" jsonschema_description:"auto: shared memory where both ends are on one host, else QUIC. shm: shared memory, or the pipeline doesn't start."`
-	Fuse      string `json:"fuse,omitempty" jsonschema:"enum=auto,enum=never" jsonschema_description:"auto: both ends share a worker process where they can, and an event is a call."`
+	Transport  string `json:"transport,omitempty" jsonschema:"enum=auto,enum=shm,enum=quic" jsonschema_description:"auto: shared memory where both ends are on one host, else QUIC. shm: shared memory, or the pipeline doesn't start."`
+	MaxPayload string `json:"maxPayload,omitempty" jsonschema:"pattern=^[1-9][0-9]*([KMG]i)?$" jsonschema_description:"The largest payload of an event in bytes, for instance 64Mi; 64Ki to 1Gi. A larger one goes to the error edge."`
+	Fuse       string `json:"fuse,omitempty" jsonschema:"enum=auto,enum=never" jsonschema_description:"auto: both ends share a worker process where they can, and an event is a call."`
 }

@@ -65,7 +65,7 @@ func (m *Mesh) linkLoop(stream transport.Stream) {
 			s.loans.Close()
 		}
 	}()
-	in := newReader(stream, readSize, m.maxBody)
+	in := newReader(stream, readSize, 0) // an event before the welcome is none
 	defer in.close()
 	l, err := m.welcome(s, in)
 	<-m.greeting
@@ -118,6 +118,7 @@ func (m *Mesh) welcome(s *session, in *reader) (*inLink, error) {
 		return nil, errors.New(s.why())
 	}
 	l.borrow(s)
+	in.maxData = l.maxBody
 	return l, l.resume(s)
 }
 

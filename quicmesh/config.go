@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
@@ -42,7 +43,7 @@ type Config struct {
 	// Window is how many bytes may be in flight to this slot on one link. Default 1 MiB. A larger
 	// event goes alone.
 	Window int
-	// MaxPayload is the largest payload in bytes that is sent or taken. Default 8 MiB, at most 60 MiB.
+	// MaxPayload is the largest payload in bytes on edges that say nothing else. Default 64 MiB, at most 1 GiB.
 	MaxPayload int
 	// Memory makes files for payloads that receivers on this host read in place, see arena.Config; nil: payloads are
 	// copied. It is called from Alloc. MaxMemory bounds the files' bytes; default 256 MiB.
@@ -62,6 +63,8 @@ type OutEdge struct {
 	Routing  Routing
 	Replicas int  // slots of To, until SetVersions says otherwise
 	Return   bool // see InEdge
+	// MaxPayload is the largest payload in bytes that is sent. Default: the mesh's.
+	MaxPayload int
 	// Dialer opens the edge's links. Default: the mesh's Transport. It may choose another carrier each time: a
 	// link that moves loses nothing.
 	Dialer transport.Dialer
@@ -76,6 +79,8 @@ type InEdge struct {
 	// Return: the edge leads back, against the others. Neither barriers nor ends go on it, and nobody waits
 	// for its links to be up. It is the same at both of its ends.
 	Return bool
+	// MaxPayload is the largest payload in bytes that is taken. Default: the mesh's.
+	MaxPayload int
 }
 
 // Slot is one replica's place in a stage.
@@ -99,9 +104,8 @@ func (p Peer) Slot() Slot { return Slot{p.Stage, p.Index} }
 
 const (
 	defaultWindow     = 1 << 20
-	defaultMaxPayload = 8 << 20
+	defaultMaxPayload = 64 << 20
 	defaultMaxMemory  = 256 << 20
-	limitMaxPayload   = 60 << 20
 	// headRoom is what id, key and headers may add to a frame beside the payload, in bytes.
 	headRoom = 256 << 10
 )
@@ -128,22 +132,37 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("quicmesh: config: no transport")
 	case c.Window < 0:
 		return c, fmt.Errorf("quicmesh: config: window of %d bytes; leave it 0 for %d", c.Window, defaultWindow)
-	case c.MaxPayload < 0 || c.MaxPayload > limitMaxPayload:
-		return c, fmt.Errorf("quicmesh: config: payloads of %d bytes; at most %d", c.MaxPayload, limitMaxPayload)
 	}
 	seen := map[uint16]bool{frame.AllEdges: true}
-	for _, e := range c.Out {
-		if err := e.check(seen); err != nil {
+	c.Out, c.In = slices.Clone(c.Out), slices.Clone(c.In)
+	for i := range c.Out {
+		e := &c.Out[i]
+		if err := errors.Join(e.check(seen), bound(&e.MaxPayload, c.MaxPayload)); err != nil {
 			return c, err
 		}
 	}
-	for _, e := range c.In {
+	for i := range c.In {
+		e := &c.In[i]
+		if err := bound(&e.MaxPayload, c.MaxPayload); err != nil {
+			return c, err
+		}
 		if seen[e.ID] || e.Replicas < 1 {
 			return c, fmt.Errorf("quicmesh: config: edge %d from %q: its number is taken, or %d replicas do not fit", e.ID, e.From, e.Replicas)
 		}
 		seen[e.ID] = true
 	}
 	return c, nil
+}
+
+// bound checks an edge's MaxPayload; without one it has the mesh's.
+func bound(n *int, usual int) error {
+	if *n == 0 {
+		*n = usual
+	}
+	if *n < 0 || *n > frame.MaxPayload {
+		return fmt.Errorf("quicmesh: config: payloads of %d bytes; at most %d", *n, frame.MaxPayload)
+	}
+	return nil
 }
 
 func (e OutEdge) check(seen map[uint16]bool) error {

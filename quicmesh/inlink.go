@@ -29,6 +29,7 @@ type inLink struct {
 	from        Slot
 	incarnation uint64
 	number      int         // of the input
+	maxBody     int         // bytes after the header of an event
 	fenced      atomic.Bool // a newer incarnation exists
 
 	filter replay.Filter // the reader's
@@ -67,6 +68,7 @@ func newInLink(m *Mesh, in *input, edge uint16, incarnation uint64) *inLink {
 		from:        in.from,
 		incarnation: incarnation,
 		number:      in.number,
+		maxBody:     in.maxPayload + headRoom,
 		wake:        make(chan struct{}, 1),
 		flow:        flow.NewReceiver(m.cfg.Window),
 	}

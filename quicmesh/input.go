@@ -10,8 +10,9 @@ const unaligned = -1
 
 // input is one slot on one edge that leads here.
 type input struct {
-	number int // in the aligner; unaligned for one by which events come back
-	from   Slot
+	number     int // in the aligner; unaligned for one by which events come back
+	from       Slot
+	maxPayload int // of the edge
 	// incarnation is that of an input of a version to come, the only one it takes; else 0.
 	incarnation uint64
 

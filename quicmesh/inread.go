@@ -43,7 +43,7 @@ func (l *inLink) cut(s *session, in *reader) error {
 			verdict, failure = l.judge(it)
 		}
 		if failure == nil && verdict == replay.New && it.Frame.Flags&frame.Refers != 0 && it.Kind == KindEvent {
-			failure = s.resolve(it, l.mesh.cfg.MaxPayload)
+			failure = s.resolve(it, l.maxBody-headRoom)
 		}
 		switch {
 		case !ok || failure != nil:

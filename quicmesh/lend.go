@@ -24,7 +24,7 @@ const (
 // Send it must not change any more. Receivers that share memory with this slot read it in place; for others, below
 // ReferFrom, and when there is no such memory, it is copied like any other.
 func (m *Mesh) Alloc(ctx context.Context, n int) *arena.Region {
-	if m.arena != nil && n >= ReferFrom && n <= m.cfg.MaxPayload {
+	if m.arena != nil && n >= ReferFrom {
 		if r, err := m.arena.Alloc(ctx, n); err == nil {
 			return r
 		}

@@ -16,7 +16,7 @@ import (
 var (
 	// ErrStale: the event, barrier or end belongs to an attempt that has been rolled back. Forget it.
 	ErrStale = errors.New("quicmesh: of an attempt that was rolled back")
-	// ErrTooLarge: the event is beyond MaxPayload, or its id, key and headers beyond their room.
+	// ErrTooLarge: the event is beyond the edge's MaxPayload, or its id, key and headers beyond their room.
 	ErrTooLarge = errors.New("quicmesh: event too large")
 	// ErrEdge: there is no such edge out of this slot.
 	ErrEdge = errors.New("quicmesh: no such edge")
@@ -30,9 +30,8 @@ const closeGrace = time.Second
 // Mesh is one slot's place among its neighbours. Its methods are safe for concurrent use, but Receive
 // belongs to one goroutine.
 type Mesh struct {
-	cfg     Config
-	maxBody int          // bytes of a frame after its header
-	arena   *arena.Arena // nil: payloads are copied
+	cfg   Config
+	arena *arena.Arena // nil: payloads are copied
 
 	ctx    context.Context // of all goroutines; nil before Open
 	cancel context.CancelFunc
@@ -73,7 +72,6 @@ func New(c Config) (*Mesh, error) {
 	}
 	m := &Mesh{
 		cfg:      c,
-		maxBody:  c.MaxPayload + headRoom,
 		in:       map[inputKey]*input{},
 		joining:  map[inputKey]*input{},
 		counts:   map[string]int{},
@@ -101,7 +99,7 @@ func New(c Config) (*Mesh, error) {
 			if !e.leadsTo(i, c.Self.Index) {
 				continue
 			}
-			in := &input{number: unaligned, from: Slot{e.From, i}}
+			in := &input{number: unaligned, from: Slot{e.From, i}, maxPayload: e.MaxPayload}
 			if !e.Return {
 				in.number = aligned
 				aligned++

@@ -20,6 +20,7 @@ type outEdge struct {
 	routing route.Routing
 	back    bool // a return
 	dialer  transport.Dialer
+	largest int // payload, in bytes
 
 	mu       sync.Mutex
 	links    []*outLink          // to the holders in the valid version and in the next
@@ -49,6 +50,7 @@ func newOutEdge(m *Mesh, c OutEdge) *outEdge {
 		routing: c.Routing,
 		back:    c.Return,
 		dialer:  c.Dialer,
+		largest: c.MaxPayload,
 		picker:  route.NewPicker(route.KeyHash([]byte(m.cfg.Self.String()), m.cfg.Seed+uint64(c.ID))),
 	}
 	if e.dialer == nil {

@@ -83,7 +83,8 @@ func (r *reader) fill() error {
 	return &readError{err}
 }
 
-// makeRoom sees to it that the frame under way fits and a read is worth its while.
+// makeRoom sees to it that the frame under way fits and a read is worth its while. A header may claim what never
+// comes: a large buffer's memory is there when it is written, see package buf.
 func (r *reader) makeRoom() {
 	pending := r.end - r.start
 	if pending == 0 && !r.buf.Shared() {

@@ -58,6 +58,17 @@ func (it *Item) drop() {
 	}
 }
 
+// Keep keeps the memory of the slices of an event that is not released yet, until the function that it returns is
+// called. What is in it may change after Release, where the sender has lent it: the event is void then.
+func (it *Item) Keep() (free func()) {
+	if it.loan == nil {
+		it.buf.Retain(1)
+		return it.buf.Release
+	}
+	it.loan.Retain() // who keeps has the rest in a copy
+	return it.loan.Release
+}
+
 // Receive waits for at least one item and returns what there is, in order, up to the capacity of
 // into, which it overwrites (a new slice when that is zero).
 func (m *Mesh) Receive(ctx context.Context, into []Item) ([]Item, error) {

@@ -30,10 +30,10 @@ func (m *Mesh) Send(ctx context.Context, edge uint16, ev *Event) error {
 	if e == nil {
 		return fmt.Errorf("send on edge %d: %w", edge, ErrEdge)
 	}
-	if len(ev.Payload) > m.cfg.MaxPayload || len(ev.ID) > math.MaxUint16 || len(ev.Key) > math.MaxUint16 ||
+	if len(ev.Payload) > e.largest || len(ev.ID) > math.MaxUint16 || len(ev.Key) > math.MaxUint16 ||
 		len(ev.ID)+len(ev.Key)+len(ev.Headers) > headRoom {
 		return fmt.Errorf("send on edge %d: %w: payload of %d bytes, at most %d; id, key and headers of %d, at most %d",
-			edge, ErrTooLarge, len(ev.Payload), m.cfg.MaxPayload, len(ev.ID)+len(ev.Key)+len(ev.Headers), headRoom)
+			edge, ErrTooLarge, len(ev.Payload), e.largest, len(ev.ID)+len(ev.Key)+len(ev.Headers), headRoom)
 	}
 	f := frame.Frame{
 		Header:  frame.Header{Type: frame.Data, Edge: edge, EventTime: ev.EventTime, Attempt: ev.Attempt},

@@ -15,7 +15,7 @@ import (
 )
 
 // MaxLine bounds a result line, in bytes.
-const MaxLine = 16 << 20
+const MaxLine = 64 << 20
 
 const (
 	earlyExit = 5 * time.Millisecond   // without an ack: a process that lives longer has started

@@ -32,6 +32,8 @@ type letter struct {
 	Stage string
 	ID    string
 	Event struct{ Line string }
+	// EventBytes is there instead of an event that is too large.
+	EventBytes int
 	// History says how the function died on the event.
 	History []string
 }
@@ -57,7 +59,10 @@ def main(args):
     return {"line": line.upper()}
 `
 	eachABI(t, bad, func(t *testing.T, code string) {
-		h := newTestHook(t, chain(func(p *pipeline.Pipeline) { p.Stages[1].TimeoutMS = 3000 })) // for a large one, on a busy machine
+		h := newTestHook(t, chain(func(p *pipeline.Pipeline) {
+			p.Stages[1].TimeoutMS = 3000 // for a large one, on a busy machine
+			p.Edges[1].MaxPayload = 1 << 20
+		}))
 		var in strings.Builder
 		for i, what := range []string{"throw", "print", "sentinel", "exit", "hang", "large"} {
 			fmt.Fprintf(&in, "a%d\n%s\nb%d\n", i, what, i)
@@ -73,6 +78,9 @@ def main(args):
 			l, ok := letters[what]
 			if what == "large" { // the output is what can't be sent; it is too large for its letter, too
 				l, ok = letters[""]
+			}
+			if what == "large" && l.EventBytes < 10_000_000 {
+				t.Errorf("the letter of the large event speaks of %d bytes", l.EventBytes)
 			}
 			if text := fmt.Sprint(l.Error); !ok || !strings.Contains(text, want) || l.Stage != "f" {
 				t.Errorf("%s: the letter is %.300v, want %q", what, l, want)

@@ -17,21 +17,36 @@ func (w *work) born() (life int) {
 	return w.life
 }
 
+// feeding is what a function gets with one write, and a second one for a large payload.
+type feeding struct {
+	bytes []byte
+	large []byte // what follows; nil: nothing
+	free  func() // of large
+}
+
+func (f *feeding) release() {
+	if f.free != nil {
+		f.free()
+		f.large, f.free = nil, nil
+	}
+}
+
 // feed waits for what the function gets next, and writes it behind b as frames: they are copied here,
-// since a rollback takes the events away at any time.
-func (w *work) feed(life int, b []byte) ([]byte, error) {
+// since a rollback takes the events away at any time. A large payload stays where it is, kept.
+func (w *work) feed(life int, b []byte) (feeding, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	f := feeding{bytes: b}
 	for {
 		if w.closed || life != w.life {
-			return b, errStopped
+			return f, errStopped
 		}
-		n := len(b)
+		n := len(f.bytes)
 		if w.start {
-			b = w.restart(b)
+			f.bytes = w.restart(f.bytes)
 		}
-		if b = w.next(b); len(b) > n {
-			return b, nil
+		if w.next(&f); len(f.bytes) > n {
+			return f, nil
 		}
 		w.fed.Wait()
 	}
@@ -44,9 +59,9 @@ func (w *work) restart(b []byte) []byte {
 	return f.Append(b)
 }
 
-// next writes the events that were not fed; only one when one of them kills functions.
-func (w *work) next(b []byte) []byte {
-	for ; w.unfed < len(w.entries); w.unfed++ {
+// next writes the events that were not fed, up to a large one; only one when one of them kills functions.
+func (w *work) next(f *feeding) {
+	for ; w.unfed < len(w.entries) && f.large == nil; w.unfed++ {
 		e := w.entries[w.unfed]
 		if e.done {
 			continue
@@ -60,20 +75,24 @@ func (w *work) next(b []byte) []byte {
 		w.ordinal++
 		e.ordinal = w.ordinal
 		w.running = append(w.running, e)
-		b = e.append(b)
+		e.feed(f)
 	}
-	return b
 }
 
-// append writes the frame of an event or of the end.
-func (e *entry) append(b []byte) []byte {
+// feed writes the frame of an event or of the end.
+func (e *entry) feed(to *feeding) {
 	if e.kind == endEntry {
 		f := frame.Frame{Header: frame.Header{Type: frame.End, Attempt: e.attempt}}
-		return f.Append(b)
+		to.bytes = f.Append(to.bytes)
+		return
 	}
 	f := e.item.Frame
 	f.Header = frame.Header{Type: frame.Data, Attempt: e.attempt, Seq: e.ordinal, EventTime: f.EventTime}
-	return f.Append(b)
+	if len(f.Payload) < aloneFrom {
+		to.bytes = f.Append(to.bytes)
+		return
+	}
+	to.bytes, to.large, to.free = f.AppendHead(to.bytes), f.Payload, e.item.Keep()
 }
 
 // died takes back what the function had. One event alone is to blame: it is tried again until it has

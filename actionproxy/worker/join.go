@@ -85,10 +85,10 @@ func meshEdges(a *control.Assignment) (out []direct.OutEdge, in []quicmesh.InEdg
 	for i, e := range edgesOf(a) {
 		routing := quicmesh.Routing(e.Routing)
 		if e.From == a.Slot.Stage {
-			out = append(out, direct.OutEdge{ID: uint16(i), To: e.To, Routing: routing, Replicas: replicas(a, e.To), Return: i >= forth, Wish: string(e.Transport)})
+			out = append(out, direct.OutEdge{ID: uint16(i), To: e.To, Routing: routing, Replicas: replicas(a, e.To), Return: i >= forth, Wish: string(e.Transport), MaxPayload: e.Largest()})
 		}
 		if e.To == a.Slot.Stage {
-			in = append(in, quicmesh.InEdge{ID: uint16(i), From: e.From, Routing: routing, Replicas: replicas(a, e.From), Return: i >= forth})
+			in = append(in, quicmesh.InEdge{ID: uint16(i), From: e.From, Routing: routing, Replicas: replicas(a, e.From), Return: i >= forth, MaxPayload: e.Largest()})
 		}
 	}
 	return out, in
@@ -99,7 +99,7 @@ func meshEdges(a *control.Assignment) (out []direct.OutEdge, in []quicmesh.InEdg
 func outletEdges(a *control.Assignment, origin string) (out []outlet.Edge) {
 	for i, e := range a.Pipeline.Edges {
 		if e.From == a.Slot.Stage && e.Origin == origin {
-			out = append(out, outlet.Edge{ID: uint16(i), To: e.To, Keyed: e.Routing == pipeline.Key, Key: e.Key, OnError: e.OnError})
+			out = append(out, outlet.Edge{ID: uint16(i), To: e.To, Keyed: e.Routing == pipeline.Key, Key: e.Key, OnError: e.OnError, Largest: e.Largest()})
 		}
 	}
 	return out

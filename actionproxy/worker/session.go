@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weft-stream/weft/actionproxy/process"
+	"github.com/weft-stream/weft/quicmesh/buf"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/outlet"
 )
@@ -25,6 +27,8 @@ type session struct {
 	process *process.Process
 	timeout time.Duration // of one event
 	conn    net.Conn
+	in      *frame.Reader
+	largest int // payload that an edge takes, in bytes
 	life    int
 	ready   chan struct{} // closed by the first Ready
 	dead    chan string   // of one element
@@ -44,6 +48,7 @@ func openSession(ctx context.Context, s *stream, p *process.Process) (*session, 
 	}
 	o := &session{
 		work: s.work, count: s.slot.outlet.CountFused, process: p, timeout: s.slot.timeout(), conn: conn, life: s.work.born(),
+		in: frame.NewReader(conn, aloneFrom), largest: s.slot.outlet.Largest(),
 		ready: make(chan struct{}), dead: make(chan string, 1), stop: make(chan struct{}),
 	}
 	o.loops.Go(o.writeLoop)
@@ -134,19 +139,20 @@ func (o *session) giveUp(stalled string) {
 	}
 }
 
-// writeLoop gives the function its events, as many as there are with each write.
+// writeLoop gives the function its events, as many as there are with each write; a large one from where it is.
 func (o *session) writeLoop() {
-	var b []byte
+	var b feeding
 	for {
 		var err error
-		if b, err = o.work.feed(o.life, b[:0]); err != nil {
+		if b, err = o.work.feed(o.life, b.bytes[:0]); err != nil {
 			return
 		}
-		if _, err = o.conn.Write(b); err != nil {
-			return // readLoop takes what was sent before, and then sees the end as well
+		if _, err = o.conn.Write(b.bytes); err == nil && b.large != nil {
+			_, err = o.conn.Write(b.large)
 		}
-		if cap(b) > 4<<20 {
-			b = nil
+		b.release()
+		if err != nil {
+			return // readLoop takes what was sent before, and then sees the end as well
 		}
 	}
 }
@@ -187,43 +193,68 @@ func (o *session) watchLoop() {
 	}
 }
 
+const (
+	// headRoom is what key and headers may add to the frame of an output beside the payload, in bytes.
+	headRoom = 256 << 10
+	// aloneFrom is where a frame's body has a buffer of its own, on its way to a function and from it.
+	aloneFrom = 1 << 20
+)
+
 // readLoop takes what the function sends.
 func (o *session) readLoop() {
-	buf, head := make([]byte, 0, 256<<10), 0
 	for {
-		f, n, err := frame.Parse(buf[head:])
+		if !o.in.More() {
+			o.work.room()
+		}
+		f, err := o.in.Next()
 		switch {
 		case err == nil:
-			head += n
-			if err := o.take(&f); err != nil {
-				o.giveUp("broke the protocol: " + err.Error())
-				return
-			}
-			continue
-		case !errors.Is(err, frame.ErrShort):
-			o.giveUp("broke the protocol: " + err.Error())
+			err = o.take(&f)
+		case errors.Is(err, frame.ErrBounds):
+			err = o.takeLarge()
+		default:
+			o.lost(err)
 			return
 		}
-		o.work.room()
-		if buf, head, err = fill(o.conn, buf, head); err != nil {
-			o.lost(err)
+		if err != nil {
+			o.giveUp("broke the protocol: " + err.Error())
 			return
 		}
 	}
 }
 
-// fill reads more behind what is left of buf.
-func fill(conn net.Conn, buf []byte, head int) ([]byte, int, error) {
-	buf = buf[:copy(buf, buf[head:])]
-	if len(buf) == cap(buf) {
-		buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+// takeLarge is an output with a body of aloneFrom bytes or more. Of one that no edge takes nothing is kept: its
+// event hears of it.
+func (o *session) takeLarge() error {
+	h, body, err := o.in.Body()
+	if err != nil || h.Type != frame.Data && h.Type != frame.Failed {
+		return frame.ErrBounds
 	}
-	n, err := conn.Read(buf[len(buf):cap(buf)])
-	buf = buf[:len(buf)+n]
-	if n > 0 {
-		return buf, 0, nil
+	f := frame.Frame{Header: h}
+	passed, b := 0, (*buf.Buf)(nil)
+	if h.PayloadLen() > o.largest || int(h.Length) > o.largest+headRoom {
+		passed = h.PayloadLen()
+		_, err = io.Copy(io.Discard, body)
+	} else if b, err = readBody(body, int(h.Length)); err == nil {
+		f = h.WithBody(b.B)
 	}
-	return buf, 0, err
+	if err != nil {
+		return nil // the next frame's read fails as this one has
+	}
+	out := outputOf(&f)
+	out.Passed = passed
+	return o.work.output(h.Attempt, h.Seq, out, b)
+}
+
+// readBody reads size bytes into a buffer, whose memory is there as they come.
+func readBody(body io.Reader, size int) (*buf.Buf, error) {
+	b := buf.Get(size)
+	b.B = b.B[:size]
+	if _, err := io.ReadFull(body, b.B); err != nil {
+		b.Release()
+		return nil, err
+	}
+	return b, nil
 }
 
 // take is one frame from the function.
@@ -235,12 +266,13 @@ func (o *session) take(f *frame.Frame) error {
 		default:
 			close(o.ready)
 		}
-	case frame.Data:
-		return o.work.output(f.Attempt, f.Seq, newOutput(f))
-	case frame.Failed:
-		out := newOutput(f)
-		out.Failure, out.Key = out.Key, nil
-		return o.work.output(f.Attempt, f.Seq, out)
+	case frame.Data, frame.Failed:
+		out := outputOf(f)
+		out.Payload = bytes.Clone(out.Payload)
+		if len(f.ID)+len(f.Key)+len(f.Headers) > 0 {
+			out.ID, out.Key, out.Headers, out.Failure = bytes.Clone(out.ID), bytes.Clone(out.Key), bytes.Clone(out.Headers), bytes.Clone(out.Failure)
+		}
+		return o.work.output(f.Attempt, f.Seq, out, nil)
 	case frame.Error:
 		return o.work.fail(f.Attempt, f.Seq, bytes.Clone(f.Payload))
 	case frame.Done:
@@ -253,11 +285,11 @@ func (o *session) take(f *frame.Frame) error {
 	return nil // types of later versions are passed over
 }
 
-// newOutput copies what a frame has.
-func newOutput(f *frame.Frame) outlet.Output {
-	out := outlet.Output{Edge: f.Edge, EventTime: f.EventTime, Payload: bytes.Clone(f.Payload)}
-	if len(f.ID)+len(f.Key)+len(f.Headers) > 0 {
-		out.ID, out.Key, out.Headers = bytes.Clone(f.ID), bytes.Clone(f.Key), bytes.Clone(f.Headers)
+// outputOf is what a frame says.
+func outputOf(f *frame.Frame) outlet.Output {
+	out := outlet.Output{Edge: f.Edge, EventTime: f.EventTime, ID: f.ID, Key: f.Key, Headers: f.Headers, Payload: f.Payload}
+	if f.Type == frame.Failed {
+		out.Failure, out.Key = f.Key, nil
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/weft-stream/weft/internal/control"
@@ -9,9 +10,13 @@ import (
 	"github.com/weft-stream/weft/quicmesh/frame"
 )
 
-// maxSinkBytes bounds what a sink has taken and the user's weft has not confirmed, in bytes; a larger
-// event goes alone.
-const maxSinkBytes = 1 << 20
+const (
+	// maxSinkBytes bounds what a sink has taken and the user's weft has not confirmed, in bytes; a larger
+	// event goes alone.
+	maxSinkBytes = 1 << 20
+	// maxWrite bounds one message of it: heartbeats and others' bytes go between the parts of a large event.
+	maxWrite = 4 << 20
+)
 
 // sink writes events, one a line, by way of the hook. Each write is confirmed; what comes in meanwhile is
 // the next one. Barriers and the end are told when everything before them is confirmed.
@@ -141,11 +146,13 @@ func (k *sink) writeLoop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = k.slot.hook.insist(ctx, control.TypeWrite, k.to, batch, nil, transferPatience)
-		if err != nil {
-			return err
+		for part := range slices.Chunk(batch, maxWrite) {
+			_, err = k.slot.hook.insist(ctx, control.TypeWrite, k.to, part, nil, transferPatience)
+			if err != nil {
+				return err
+			}
+			k.to.Offset += int64(len(part))
 		}
-		k.to.Offset += int64(len(batch))
 		k.slot.counts.Out.Add(events)
 		k.confirmed(batch)
 	}
@@ -171,5 +178,8 @@ func (k *sink) confirmed(batch []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.writing, k.spare = 0, batch
+	if cap(batch) > 2*maxSinkBytes {
+		k.spare = nil // one large event shouldn't hold its memory for good
+	}
 	k.changed.Broadcast()
 }

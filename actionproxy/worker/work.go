@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/buf"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/outlet"
 )
@@ -16,7 +17,7 @@ import (
 const (
 	maxWorkEvents = 1024
 	maxWorkBytes  = 1 << 20
-	maxHeldBytes  = 64 << 20 // outputs of events that are not done
+	maxHeldBytes  = 64 << 20 // outputs of events that are not done, and one more
 	maxReadyBytes = 4 << 20  // outputs that wait for credit: beyond it the function isn't read
 )
 
@@ -65,9 +66,10 @@ type entry struct {
 	ordinal uint64
 	done    bool
 	outputs []outlet.Output
-	made    int      // bytes of outputs
-	failure []byte   // {"error": …}: the event goes to the error edge
-	history []string // how the function died on it
+	bufs    []*buf.Buf // that have outputs' slices
+	made    int        // bytes of outputs
+	failure []byte     // {"error": …}: the event goes to the error edge
+	history []string   // how the function died on it
 }
 
 type entryKind uint8
@@ -155,10 +157,22 @@ func (w *work) forget(e *entry) {
 		w.held -= e.made
 	}
 	e.item.Release()
+	e.freeOutputs()
 }
 
-// output adds an output to the event with its ordinal; 0 means what is oldest in work.
-func (w *work) output(a frame.Attempt, ordinal uint64, o outlet.Output) error {
+func (e *entry) freeOutputs() {
+	for _, b := range e.bufs {
+		b.Release()
+	}
+	e.outputs, e.bufs = nil, nil
+}
+
+// output adds an output to the event with its ordinal; 0 means what is oldest in work. Its slices may be in b,
+// which it takes over; nil for none.
+func (w *work) output(a frame.Attempt, ordinal uint64, o outlet.Output, b *buf.Buf) error {
+	if b != nil {
+		defer b.Release()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if a != w.attempt {
@@ -174,14 +188,19 @@ func (w *work) output(a frame.Attempt, ordinal uint64, o outlet.Output) error {
 		w.append(e)
 		w.left.Broadcast()
 	}
+	if w.held > maxHeldBytes {
+		return fmt.Errorf("it has made more than %d MiB of outputs without finishing an event", maxHeldBytes>>20)
+	}
 	e.outputs = append(e.outputs, o)
+	if b != nil {
+		b.Retain(1)
+		e.bufs = append(e.bufs, b)
+	}
 	e.made += len(o.Payload)
 	if e.done {
 		w.ready += len(o.Payload)
-		return nil
-	}
-	if w.held += len(o.Payload); w.held > maxHeldBytes {
-		return fmt.Errorf("it has made more than %d MiB of outputs without finishing an event", maxHeldBytes>>20)
+	} else {
+		w.held += len(o.Payload)
 	}
 	return nil
 }
@@ -219,7 +238,8 @@ func (w *work) fail(a frame.Attempt, ordinal uint64, payload []byte) error {
 // clear drops the outputs of an entry that is not done.
 func (w *work) clear(e *entry) {
 	w.held -= e.made
-	e.outputs, e.made, e.failure = nil, 0, nil
+	e.freeOutputs()
+	e.made, e.failure = 0, nil
 }
 
 // done says that an event is finished; with upTo all before it too.

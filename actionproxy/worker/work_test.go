@@ -33,7 +33,7 @@ func TestWorkKeepsOrder(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					model.fed(t, b)
+					model.fed(t, b.bytes)
 				}
 			},
 			"done": func(t *rapid.T) {
@@ -106,7 +106,7 @@ func (m *workModel) fed(t *rapid.T, b []byte) {
 
 func (m *workModel) done(t *rapid.T, i int, upTo bool) {
 	seq := m.running[i]
-	if err := m.w.output(m.attempt, seq, outlet.Output{Payload: []byte(`{}`)}); err != nil {
+	if err := m.w.output(m.attempt, seq, outlet.Output{Payload: []byte(`{}`)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	m.w.done(m.attempt, seq, upTo)
@@ -163,10 +163,10 @@ func (w *work) canLeave() bool {
 // A function that speaks of events it doesn't have breaks the protocol.
 func TestUnknownOrdinals(t *testing.T) {
 	w := newWork(0, nil, 1)
-	if w.output(1, 5, outlet.Output{}) == nil || w.fail(1, 5, nil) == nil {
+	if w.output(1, 5, outlet.Output{}, nil) == nil || w.fail(1, 5, nil) == nil {
 		t.Error("an event that isn't in work may have outputs, or fail")
 	}
-	if err := errors.Join(w.output(0, 5, outlet.Output{}), w.fail(0, 5, nil)); err != nil {
+	if err := errors.Join(w.output(0, 5, outlet.Output{}, nil), w.fail(0, 5, nil)); err != nil {
 		t.Errorf("words of an old attempt: %v", err)
 	}
 }

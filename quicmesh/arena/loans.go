@@ -79,6 +79,13 @@ func (l *Loans) Close() {
 	}
 }
 
+// Retain adds a hold.
+func (l *Loan) Retain() {
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	l.refs++
+}
+
 // Release gives a hold back.
 func (l *Loan) Release() {
 	l.of.mu.Lock()

@@ -1,10 +1,14 @@
 // Package buf has byte buffers that are pooled by size and shared by counting references. Whoever
 // holds a reference may read what was written before it got it; only the buffer's first owner appends,
 // and only behind what others have been given.
+//
+// The memory of a large buffer comes from the system page by page, as it is written, and is gone when the buffer is:
+// one that is asked for because a peer has claimed to send so much costs no more than what comes.
 package buf
 
 import (
 	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -12,27 +16,38 @@ import (
 // minBits is the smallest class, 4 KiB; classes go in half powers of two: 4, 6, 8, 12, 16 KiB…
 const minBits = 12
 
-// classes reach beyond 64 MiB, the largest body of a frame.
-const classes = 2 * 16
+// classes reach beyond the largest frame.
+const classes = 2*(31-minBits) + 1
 
 var pools [classes]sync.Pool
 
 // Buf is one buffer. B has length zero when it comes from Get.
 type Buf struct {
-	B     []byte
-	refs  atomic.Int32
-	class int
+	B       []byte
+	refs    atomic.Int32
+	class   int
+	mapped  bool            // B is of the system's memory, not of the heap
+	cleanup runtime.Cleanup // of a mapped buffer that nobody has released
 }
 
 // Get returns a buffer with one reference, room for at least size bytes, and length zero.
 func Get(size int) *Buf {
 	class, room := classOf(size)
-	b, _ := pools[class].Get().(*Buf)
-	if b == nil {
-		b = &Buf{B: make([]byte, 0, room), class: class}
-	}
+	b := take(class, room)
 	b.refs.Store(1)
 	return b
+}
+
+func take(class, room int) *Buf {
+	if room >= mapFrom {
+		if b := large.take(class, room); b != nil {
+			return b
+		}
+	}
+	if b, _ := pools[class].Get().(*Buf); b != nil {
+		return b
+	}
+	return &Buf{B: make([]byte, 0, room), class: class}
 }
 
 // classOf is the class for size bytes and the bytes a buffer of it has room for.
@@ -61,7 +76,11 @@ func (b *Buf) Release() {
 		panic("buf: Release without a reference")
 	case refs == 0:
 		b.B = b.B[:0]
-		pools[b.class].Put(b)
+		if b.mapped {
+			large.put(b)
+		} else {
+			pools[b.class].Put(b)
+		}
 	}
 }
 

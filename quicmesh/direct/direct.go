@@ -75,6 +75,8 @@ type OutEdge struct {
 	Replicas int              `json:"replicas"`
 	Return   bool             `json:"return,omitempty"`
 	Wish     string           `json:"wish,omitempty"`
+	// MaxPayload is the mesh's of an edge.
+	MaxPayload int `json:"maxPayload"`
 }
 
 // Want is another wish of an edge.

@@ -40,7 +40,7 @@ func NewPlace(c PlaceConfig) (*Place, error) {
 		w := &transport.Way{Wish: e.Wish, Near: p.rings, Far: c.Mesh.Transport, Impossible: c.Impossible, Say: c.Say}
 		p.looks.Add(w)
 		p.ways[e.ID] = w
-		c.Mesh.Out = append(c.Mesh.Out, quicmesh.OutEdge{ID: e.ID, To: e.To, Routing: e.Routing, Replicas: e.Replicas, Return: e.Return, Dialer: w})
+		c.Mesh.Out = append(c.Mesh.Out, quicmesh.OutEdge{ID: e.ID, To: e.To, Routing: e.Routing, Replicas: e.Replicas, Return: e.Return, MaxPayload: e.MaxPayload, Dialer: w})
 	}
 	var err error
 	if p.Mesh, err = quicmesh.New(c.Mesh); err != nil {

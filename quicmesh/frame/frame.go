@@ -30,8 +30,20 @@ import (
 // HeaderSize is the length of the fixed header in bytes.
 const HeaderSize = 56
 
-// MaxBody bounds the bytes after the header that a reader accepts, in bytes.
-const MaxBody = 64 << 20
+// Bounds of a frame, in bytes.
+const (
+	// MaxPayload bounds a payload. What an edge takes is its own to say, and usually less.
+	MaxPayload = 1 << 30
+	// MaxBody bounds what follows the header: the largest payload, and room for id, key and headers.
+	MaxBody = MaxPayload + 1<<20
+)
+
+// ahead is for how much of a frame a reader makes room at once.
+const ahead = 2 << 20
+
+// Room is the size of the buffer for a frame of size bytes when have of them fill the one before it: of a
+// large frame at most twice that, since a header may claim what never comes.
+func Room(size, have int) int { return min(size, max(2*have, ahead)) }
 
 // AllEdges is the edge number of an output that goes to every edge of its stage.
 const AllEdges = 0xFFFF
@@ -153,6 +165,11 @@ func Parse(b []byte) (Frame, int, error) {
 		return Frame{}, 0, ErrShort
 	}
 	return h.WithBody(b[HeaderSize:end:end]), end, nil
+}
+
+// PayloadLen is the number of bytes of the payload.
+func (h *Header) PayloadLen() int {
+	return int(h.Length) - int(h.IDLen) - int(h.KeyLen) - int(h.HeadersLen)
 }
 
 // WithBody gives the frame whose body is the h.Length bytes of body.

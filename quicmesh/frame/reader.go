@@ -1,12 +1,13 @@
 package frame
 
 import (
+	"bytes"
 	"errors"
 	"io"
 )
 
 // firstRead is the size of a reader's buffer at first, in bytes.
-const firstRead = 64 << 10
+const firstRead = 256 << 10
 
 // Reader takes frames from a byte stream, as many with one read as there are. It belongs to one
 // goroutine.
@@ -25,7 +26,7 @@ func NewReader(r io.Reader, max int) *Reader {
 
 // Next gives the next frame, valid until the call after it: the buffer is used again. It returns
 // io.EOF between frames, io.ErrUnexpectedEOF within one, and ErrBounds when lengths do not fit or max
-// is exceeded; after an error all calls return it.
+// is exceeded; after an error all calls return it, unless Body helps.
 func (r *Reader) Next() (Frame, error) {
 	for {
 		f, n, err := r.parse()
@@ -45,6 +46,20 @@ func (r *Reader) Next() (Frame, error) {
 		}
 		r.fill(n)
 	}
+}
+
+// Body goes on after a frame that is beyond max, for which Next has returned ErrBounds: it gives the header,
+// and a reader of the body, to be read to its end before the next call. Other errors stay.
+func (r *Reader) Body() (Header, io.Reader, error) {
+	h, err := ParseHeader(r.buf[r.head:])
+	if err != nil {
+		return h, nil, err
+	}
+	begin := r.head + HeaderSize
+	r.head = min(begin+int(h.Length), len(r.buf))
+	r.err = nil
+	here := r.buf[begin:r.head]
+	return h, io.MultiReader(bytes.NewReader(here), io.LimitReader(r.from, int64(h.Length)-int64(len(here)))), nil
 }
 
 // More tells whether Next has a whole frame, or an error, without waiting: whoever handles frames in
@@ -72,13 +87,13 @@ func (r *Reader) parse() (Frame, int, error) {
 	return h.WithBody(b[HeaderSize:end:end]), end, nil
 }
 
-// fill reads once, after making room for a frame of want bytes. A buffer that one large frame has
-// made large is given back when it is empty.
+// fill reads once, after making room for a frame of want bytes, or for more of it. A buffer that one large
+// frame has made large is given back when it is empty.
 func (r *Reader) fill(want int) {
 	rest := r.buf[r.head:]
-	switch size := max(want, firstRead); {
-	case size > cap(r.buf), len(rest) == 0 && cap(r.buf) > firstRead && want <= firstRead:
-		r.buf = append(make([]byte, 0, size), rest...)
+	switch {
+	case len(rest) == cap(r.buf), cap(r.buf) < Room(want, 0), len(rest) == 0 && cap(r.buf) > firstRead && want <= firstRead:
+		r.buf = append(make([]byte, 0, max(Room(want, len(rest)), firstRead)), rest...)
 	case r.head > 0:
 		r.buf = r.buf[:copy(r.buf, rest)]
 	}

@@ -2,8 +2,10 @@ package frame_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"testing/iotest"
 
@@ -67,6 +69,71 @@ func TestReaderKeepsItsBound(t *testing.T) {
 	if _, err := frame.NewReader(bytes.NewReader(b), 1001).Next(); err != nil {
 		t.Error(err)
 	}
+}
+
+// Frames beyond the bound are read as streams, between others that are not, however the bytes are cut.
+func TestReaderBody(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		frames := rapid.SliceOfN(rapid.Custom(anyFrame), 1, 20).Draw(t, "frames")
+		var b []byte
+		for i := range frames {
+			if rapid.IntRange(0, 3).Draw(t, "large") == 0 {
+				frames[i].Payload = bytes.Repeat([]byte{byte(i)}, rapid.IntRange(2000, 600_000).Draw(t, "size"))
+			}
+			b = frames[i].Append(b)
+		}
+		var from io.Reader = bytes.NewReader(b)
+		if rapid.Bool().Draw(t, "half") {
+			from = iotest.HalfReader(from)
+		}
+		r := frame.NewReader(from, 1000)
+		for i, want := range frames {
+			got, err := r.Next()
+			if large := want.Size()-frame.HeaderSize > 1000; large != errors.Is(err, frame.ErrBounds) {
+				t.Fatalf("frame %d of %d bytes: %v", i, want.Size(), err)
+			} else if large {
+				h, body, err := r.Body()
+				if err != nil {
+					t.Fatal(err)
+				}
+				bytes, err := io.ReadAll(body)
+				if err != nil || len(bytes) != int(h.Length) {
+					t.Fatalf("frame %d: %d of %d bytes, %v", i, len(bytes), h.Length, err)
+				}
+				got = h.WithBody(bytes)
+			}
+			if !same(want, got) {
+				t.Fatalf("frame %d: %+v, %v, want %+v", i, got, err, want)
+			}
+		}
+		if _, err := r.Next(); err != io.EOF {
+			t.Fatalf("at the end: %v", err)
+		}
+	})
+}
+
+// A header that claims a gigabyte costs what comes of it.
+func TestReaderBelievesNoHeader(t *testing.T) {
+	head := (&frame.Frame{}).Append(nil)
+	binary.LittleEndian.PutUint32(head[4:], frame.MaxPayload)
+	const come = 5 << 20
+	r := frame.NewReader(io.MultiReader(bytes.NewReader(head), io.LimitReader(zeros{}, come)), frame.MaxBody)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := r.Next(); err != io.ErrUnexpectedEOF {
+		t.Error(err)
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 4*come {
+		t.Errorf("%d bytes came, and %d were allocated", come, used)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 func TestReaderMore(t *testing.T) {

@@ -163,7 +163,7 @@ func spoilt() []invalid {
 		{"half a header", hex.EncodeToString(whole[:28]), "short"},
 		{"a header without its body", hex.EncodeToString(whole[:frame.HeaderSize]), "short"},
 		{"the last byte is missing", hex.EncodeToString(whole[:len(whole)-1]), "short"},
-		{"length above the largest body", change(4, 0x01, 0x00, 0x00, 0x04), "bounds"},
+		{"length above the largest body", change(4, 0x01, 0x00, 0x10, 0x40), "bounds"},
 		{"length of all ones", change(4, 0xFF, 0xFF, 0xFF, 0xFF), "bounds"},
 		{"id longer than the body", change(48, 0xFF, 0xFF), "bounds"},
 		{"key longer than the body", change(50, 0xFF, 0xFF), "bounds"},

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/weft-stream/weft/quicmesh"
@@ -20,6 +21,7 @@ type Edge struct {
 	Keyed   bool   `json:"keyed,omitempty"`
 	Key     string `json:"key,omitempty"` // the dotted path of a keyed edge's key
 	OnError bool   `json:"onError,omitempty"`
+	Largest int    `json:"largest"` // payload, in bytes
 }
 
 // Config of an Outlet.
@@ -62,6 +64,7 @@ type Output struct {
 	EventTime int64 // 0: the input's
 	Headers   []byte
 	Payload   []byte
+	Passed    int    // bytes of a payload that no edge takes, and that is not here; 0: none
 	ID        []byte // of what a fused group has made; see Fuse
 	Failure   []byte // {"error": …}: not an output but an event on which a stage of such a group has failed
 }
@@ -100,6 +103,17 @@ func ByStage(edges []Edge) map[string]uint16 {
 	return out
 }
 
+// Largest is the largest payload that an edge out of the stage, or out of its fused group, takes, in bytes.
+func (o *Outlet) Largest() (n int) {
+	for _, e := range slices.Concat(o.normal, o.onError) {
+		n = max(n, e.Largest)
+	}
+	for _, f := range o.fused[min(len(o.fused), 1):] {
+		n = max(n, f.Largest())
+	}
+	return n
+}
+
 // Answered tells whether callers wait for what comes of events.
 func (o *Outlet) Answered() bool { return o.config.Answered }
 
@@ -124,9 +138,13 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 		}
 		stage, edge := o.of(out)
 		var err error
-		if out.Failure != nil {
-			err = stage.Fail(ctx, &o.event, CauseOf(out.Failure), nil)
-		} else {
+		switch {
+		case out.Failure != nil:
+			err = stage.fail(ctx, &o.event, max(len(out.Payload), out.Passed), CauseOf(out.Failure), nil)
+		case out.Passed > 0:
+			cause := fmt.Sprintf("%v: payload of %d bytes, at most %d", quicmesh.ErrTooLarge, out.Passed, stage.Largest())
+			err = stage.fail(ctx, &o.event, out.Passed, ErrorText(cause), nil)
+		default:
 			err = stage.Send(ctx, edge, &o.event)
 		}
 		if err != nil {
@@ -197,8 +215,13 @@ func (o *Outlet) named(id uint16) []edge {
 // Fail sends an event to the error edges, or without one to the dead letters. cause is any JSON; history is
 // how the function died on the event.
 func (o *Outlet) Fail(ctx context.Context, ev *quicmesh.Event, cause json.RawMessage, history []string) error {
+	return o.fail(ctx, ev, len(ev.Payload), cause, history)
+}
+
+// fail is Fail for an event whose payload has, or had, so many bytes.
+func (o *Outlet) fail(ctx context.Context, ev *quicmesh.Event, bytes int, cause json.RawMessage, history []string) error {
 	o.config.Counts.Failed.Add(1)
-	text, err := o.letter(ev, cause, history)
+	text, err := o.letter(ev, bytes, cause, history)
 	if err != nil {
 		return err
 	}
@@ -262,10 +285,26 @@ func (o *Outlet) copies(edges []edge) int {
 	return n
 }
 
-// maxLetterEvent bounds the event in a letter, in bytes, so that the letter can always be sent.
-const maxLetterEvent = 7 << 20
+// maxDeadLetter bounds a letter that goes to the user's weft in one message, in bytes.
+const maxDeadLetter = 8 << 20
 
-func (o *Outlet) letter(ev *quicmesh.Event, cause json.RawMessage, history []string) ([]byte, error) {
+// letterRoom is how large a letter may be, in bytes, to be sent wherever it has to go.
+func (o *Outlet) letterRoom() int {
+	ways := o.onError
+	if o.config.Answered {
+		ways = slices.Concat(ways, o.normal) // what no error edge takes is the caller's
+	}
+	room := maxDeadLetter
+	for i, e := range ways {
+		if i == 0 || e.Largest < room {
+			room = e.Largest
+		}
+	}
+	return room
+}
+
+// letter writes what is known of an event that failed, and the event itself where there is room for it.
+func (o *Outlet) letter(ev *quicmesh.Event, bytes int, cause json.RawMessage, history []string) ([]byte, error) {
 	l := Letter{Error: cause, Stage: o.config.Stage, ID: string(ev.ID), Event: ev.Payload, History: history}
 	if len(cause) == 0 || len(cause) > 64<<10 || !json.Valid(cause) {
 		l.Error = ErrorText(fmt.Sprintf("%.1000s", cause))
@@ -273,10 +312,19 @@ func (o *Outlet) letter(ev *quicmesh.Event, cause json.RawMessage, history []str
 	if !json.Valid(ev.Payload) {
 		l.Event = AppendText(nil, ev.Payload)
 	}
-	if len(l.Event) > maxLetterEvent || o.config.Answered && len(o.onError) == 0 { // a caller has the event
-		l.Event, l.Bytes = nil, len(ev.Payload)
+	room := o.letterRoom()
+	if max(len(l.Event), bytes) > room || o.config.Answered && len(o.onError) == 0 { // a caller has the event
+		l.Event, l.Bytes = nil, bytes
 	}
 	out, err := json.Marshal(l)
+	if err == nil && len(out) > room {
+		l.Event, l.Bytes = nil, bytes
+		out, err = json.Marshal(l)
+	}
+	if err == nil && len(out) > room {
+		l.Error, l.History = ErrorText(fmt.Sprintf("%.1000s", cause)), nil
+		out, err = json.Marshal(l)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write a failed event: %w", err)
 	}

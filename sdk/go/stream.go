@@ -15,6 +15,7 @@ import (
 
 const (
 	flushSize = 64 << 10         // bytes of output that are written without waiting for more
+	aloneSize = 1 << 20          // bytes of a payload that is written from where it is
 	flushWait = time.Millisecond // that an output waits for those of later events, and one event's time
 )
 
@@ -183,6 +184,10 @@ func (s *stream) emit(out Output) {
 // put writes a frame that belongs to the event being handled.
 func (s *stream) put(f *frame.Frame) {
 	f.Seq = s.seq
+	if f.Check() != nil {
+		s.failed = fmt.Errorf("emit: payload, key and headers of %d bytes, at most %d", f.Size()-frame.HeaderSize, frame.MaxBody)
+		return
+	}
 	s.append(f)
 	if len(s.out) >= flushSize {
 		s.write()
@@ -221,7 +226,15 @@ func (s *Stage) edge(to string) (uint16, error) {
 
 func (s *stream) append(f *frame.Frame) {
 	f.Attempt = s.attempt
-	s.out = f.Append(s.out)
+	if len(f.Payload) < aloneSize {
+		s.out = f.Append(s.out)
+		return
+	}
+	s.out = f.AppendHead(s.out)
+	s.write()
+	if s.broken == nil {
+		_, s.broken = s.conn.Write(f.Payload)
+	}
 }
 
 // flush tells what is finished and writes everything.

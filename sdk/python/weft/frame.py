@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 HEADER = struct.Struct("<BBHIQQQqqHHI")
 SIZE = HEADER.size  # 56
-MAX_BODY = 64 << 20
+MAX_BODY = (1 << 30) + (1 << 20)
 ALL_EDGES = 0xFFFF
 
 DATA, BARRIER, END, ACK, CREDIT, HELLO, WELCOME, BYE = range(1, 9)
@@ -82,10 +82,13 @@ class Reader:
         if self._have < self._need:
             return
         data, at = b"".join(self._chunks), 0
+        self._chunks = []
         while True:
             f, at = parse(data, at)
             if f is None:
                 break
+            if at == len(data):
+                data, at = b"", 0  # a large event is here once
             yield f
         self._chunks, self._have, self._need = [data[at:]], len(data) - at, need(data, at)
 

@@ -8,6 +8,7 @@ from . import frame
 from .function import encode
 
 FLUSH_SIZE = 64 << 10  # bytes that are written without waiting for more
+ALONE_SIZE = 1 << 20  # bytes that are written from where they are
 FLUSH_WAIT = 0.001  # seconds that an output waits for those of later events, and one event's time
 
 _pack = frame.HEADER.pack
@@ -42,6 +43,8 @@ class Outlet:
         """An output of event seq; 0: of the end."""
         payload = encode(value).encode("ascii")
         length = len(key) + len(headers) + len(payload)
+        if length > frame.MAX_BODY:
+            raise ValueError(f"an output of {length} bytes; at most {frame.MAX_BODY}")
         self._parts.append(_pack(frame.DATA, 0, edge, length, self.attempt, seq, 0, event_time, 0,
                                  0, len(key), len(headers)))
         if key or headers:
@@ -95,12 +98,14 @@ class Outlet:
         self._flushed = 0.0
 
     def _write(self):
-        parts, self._parts, self._size, self._mark = self._parts, [], 0, 0
-        if parts:
-            try:
-                self._sock.sendall(b"".join(parts))
-            except OSError as e:
-                raise Gone from e
+        parts, size, self._parts, self._size, self._mark = self._parts, self._size, [], 0, 0
+        try:
+            if size < ALONE_SIZE:
+                parts = [b"".join(parts)] if parts else []
+            for part in parts:
+                self._sock.sendall(part)
+        except OSError as e:
+            raise Gone from e
 
 
 class ActionError(Exception):
