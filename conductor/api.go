@@ -81,7 +81,7 @@ type (
 		Version uint64
 	}
 	// Gone says that a worker's process is dead, or its connection has been away too long.
-	Gone struct{ Worker, Reason string }
+	Gone struct{ Worker, Cause, Reason string }
 	// Frozen says, once a second while it lasts, that a worker's proxy lives and does not run.
 	Frozen struct{ Worker, Reason string }
 	// Remark is what is known of a happening only later: why a container has ended. It changes nothing.

@@ -35,7 +35,7 @@ func (b *Brain) arrived(e Arrived) {
 	}
 	for _, s := range b.places() {
 		if s.held() && s.Worker == e.Worker {
-			b.lose(s, "its container says that it doesn't hold the slot any more", false)
+			b.lose(s, CauseWorker, "its container says that it doesn't hold the slot any more", false)
 		}
 	}
 	b.renews(e)

@@ -10,7 +10,7 @@ func (b *Brain) frozen(e Frozen) {
 		case b.late(s):
 			b.freed(s)
 		default:
-			b.lose(s, e.Reason, true)
+			b.lose(s, CauseFrozen, e.Reason, true)
 		}
 	}
 }

@@ -299,7 +299,7 @@ func (b *Brain) released(s *slot, e LeaseCompleted) {
 	case !b.active():
 		s.vacate("")
 	case e.Failed:
-		b.lose(s, "its lease's activation failed: "+e.Reason, true)
+		b.lose(s, CauseLease, "its lease's activation failed: "+e.Reason, true)
 	default:
 		b.freed(s)
 	}

@@ -17,9 +17,45 @@ const (
 	maxErrorText  = 4 << 10 // bytes; a compiler's words on one page
 )
 
+// Causes of restarts.
+const (
+	CauseProcess  = "process"  // the container's process has ended
+	CauseMemory   = "memory"   // … for its memory
+	CauseFrozen   = "frozen"   // it doesn't run
+	CauseLease    = "lease"    // it had no lease any more
+	CauseInvoker  = "invoker"  // its invoker is silent
+	CauseHook     = "hook"     // it was lost to the hook
+	CauseWorker   = "worker"   // it said that it can't go on
+	CauseFunction = "function" // its function's process was replaced, the worker stays
+)
+
+// Causes lists them.
+func Causes() []string {
+	return []string{CauseProcess, CauseMemory, CauseFrozen, CauseLease, CauseInvoker, CauseHook, CauseWorker, CauseFunction}
+}
+
+// countRestart counts one. A cause that isn't known is the process's.
+func (b *Brain) countRestart(cause string) {
+	if !slices.Contains(Causes(), cause) {
+		cause = CauseProcess
+	}
+	if b.s.Restarts == nil {
+		b.s.Restarts = map[string]int{}
+	}
+	b.s.Restarts[cause]++
+}
+
+// restarts is how many there were.
+func (b *Brain) restarts() (n int) {
+	for _, of := range b.s.Restarts {
+		n += of
+	}
+	return n
+}
+
 // lose empties a slot and repairs the pipeline, or ends it where no repair would be right. alive says
 // that the worker may still run and hear us.
-func (b *Brain) lose(s *slot, reason string, alive bool) {
+func (b *Brain) lose(s *slot, cause, reason string, alive bool) {
 	if !slices.Contains(b.leased(), s) {
 		return // it was let go by what has happened just before
 	}
@@ -44,7 +80,7 @@ func (b *Brain) lose(s *slot, reason string, alive bool) {
 		b.loseJoining(s, reason)
 		return
 	}
-	b.s.Restarts++
+	b.countRestart(cause)
 	s.LossN++
 	s.Losses = slices.DeleteFunc(append(s.Losses, b.now), func(at int64) bool { return b.now-at >= lossWindow })
 	keeper := b.stateKeeper(s)
@@ -72,7 +108,7 @@ func (b *Brain) lose(s *slot, reason string, alive bool) {
 func (b *Brain) stranded(e Stranded) {
 	for _, s := range b.leased() {
 		if b.active() && s.held() && slices.Contains(e.Activations, s.Activation) {
-			b.lose(s, e.Reason, true)
+			b.lose(s, CauseInvoker, e.Reason, true)
 		}
 	}
 	for _, l := range b.s.Leases {

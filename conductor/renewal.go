@@ -24,7 +24,7 @@ func (b *Brain) watchLeases() {
 				continue // nobody else would get the slot, and its worker has what it holds
 			}
 			if b.now-s.FreeMS >= grace/2 && (!b.s.Change.leaves(s) || b.now-s.FreeMS >= grace*4/5) {
-				b.lose(s, fmt.Sprintf("no lease came for it within %s after its last one", duration(grace/2)), true)
+				b.lose(s, CauseLease, fmt.Sprintf("no lease came for it within %s after its last one", duration(grace/2)), true)
 			}
 		case s.ReleaseMS != 0:
 			if b.now-s.ReleaseMS >= grace/5 {

@@ -79,7 +79,7 @@ func (s *slot) awaitReturn(now int64) {
 func (b *Brain) watchReturns() {
 	for _, s := range b.leased() {
 		if b.active() && s.held() && s.AwayMS != 0 && b.now-s.AwayMS >= b.s.Timing.Return {
-			b.lose(s, fmt.Sprintf("its worker did not come back within %s", duration(b.s.Timing.Return)), false)
+			b.lose(s, CauseHook, fmt.Sprintf("its worker did not come back within %s", duration(b.s.Timing.Return)), false)
 		}
 	}
 }

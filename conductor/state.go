@@ -42,7 +42,7 @@ type state struct {
 	Skip     uint64            `json:"skip,omitempty"`     // barriers up to this number may have been sent
 	Trimmed  []position        `json:"trimmed,omitempty"`
 
-	Restarts int                `json:"restarts,omitempty"`
+	Restarts map[string]int     `json:"restartsBy,omitempty"` // by their causes
 	Renewals int                `json:"renewals,omitempty"`
 	Moves    int                `json:"moves,omitempty"`
 	Why      []control.WhyEntry `json:"why,omitempty"`

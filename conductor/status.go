@@ -81,7 +81,7 @@ func (b *Brain) Status() control.PipelineStatus {
 	st := control.PipelineStatus{
 		Namespace: b.s.Namespace, Name: b.s.Pipeline.Name, Phase: b.s.Phase, Error: b.s.Error,
 		Term: b.s.Term, Attempt: b.s.Attempt, Barrier: b.s.Barrier,
-		Restarts: b.s.Restarts, Renewals: b.s.Renewals, Moves: b.s.Moves,
+		Restarts: b.restarts(), RestartsBy: maps.Clone(b.s.Restarts), Renewals: b.s.Renewals, Moves: b.s.Moves,
 		Version: b.s.Version, Replicas: b.counts(), Wanted: maps.Clone(b.s.Wanted), GivenUp: b.s.GivenUp,
 	}
 	if c := b.s.Change; c != nil {

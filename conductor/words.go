@@ -41,14 +41,14 @@ func (b *Brain) failed(e Failed) {
 	case b.s.Phase == control.Starting:
 		b.fail(s, e.Reason)
 	default:
-		b.lose(s, e.Reason, true)
+		b.lose(s, CauseWorker, e.Reason, true)
 	}
 }
 
 // restarted: the worker has replaced its function process and retried the events in work itself.
 func (b *Brain) restarted(e Restarted) {
 	if s := b.speaker(e.Slot); s != nil && b.active() {
-		b.s.Restarts++
+		b.countRestart(CauseFunction)
 		b.note("function restarted", s.String(), e.Reason)
 	}
 }
@@ -79,7 +79,7 @@ func (b *Brain) becomeEnded(s *slot) {
 func (b *Brain) gone(e Gone) {
 	for _, s := range b.leased() {
 		if s.held() && s.Worker == e.Worker {
-			b.lose(s, e.Reason, false)
+			b.lose(s, e.Cause, e.Reason, false)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func (o *owner) decide(c conductor.Decide) {
 		reply.Assignment = a
 		it.peer.give(&grant{o.name, c.Slot, c.Incarnation})
 		if it.peer.over() { // and there was no time yet to ask again
-			gone := conductor.Gone{Worker: c.Worker, Reason: "its connection was lost before it could hear of the slot"}
+			gone := conductor.Gone{Worker: c.Worker, Cause: conductor.CauseHook, Reason: "its connection was lost before it could hear of the slot"}
 			o.calls.Go(func() { o.post(item{event: gone}) })
 		}
 	case control.Leave, control.Refused, control.Released:

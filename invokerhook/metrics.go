@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weft-stream/weft/conductor"
 	"github.com/weft-stream/weft/internal/control"
 )
 
@@ -71,7 +72,7 @@ func (h *Hook) metrics() string {
 	}
 	m := pipelineMetrics{
 		phase:    metric("pipeline_phase", "gauge", "1 for the phase that the pipeline is in."),
-		restarts: metric("restarts_total", "counter", "Workers and functions that were replaced after a failure."),
+		restarts: metric("restarts_total", "counter", "Workers and functions that were replaced after a failure, by its cause."),
 		renewals: metric("renewals_total", "counter", "Leases that were renewed."),
 		moves:    metric("moves_total", "counter", "Slots that changed their container."),
 		leases:   metric("leases", "gauge", "Activations that hold a worker now."),
@@ -83,6 +84,8 @@ func (h *Hook) metrics() string {
 		failed:   metric("events_failed_total", "counter", "Events that went to the error edge or the dead letters."),
 		up:       metric("link_up", "gauge", "1 if the link to the slot is connected."),
 		resent:   metric("link_resent_total", "counter", "Events that were sent again on the link."),
+		bytes:    metric("link_bytes_total", "counter", "Bytes of the events that were sent on the link, with headers."),
+		rtt:      metric("link_rtt_seconds", "gauge", "From the sender to the receiver and back, of links over QUIC."),
 		wait:     metric("link_wait_seconds_total", "counter", "Time without credit: the receiver is slower."),
 	}
 	for _, o := range h.allOwners() {
@@ -115,14 +118,16 @@ func (h *Hook) metrics() string {
 // pipelineMetrics are the families that have series of each pipeline.
 type pipelineMetrics struct {
 	phase, restarts, renewals, moves, leases, barrier, hops *family
-	ready, in, out, failed, up, resent, wait                *family
+	ready, in, out, failed, up, bytes, rtt, resent, wait    *family
 }
 
 func (m *pipelineMetrics) add(st control.PipelineStatus) {
 	whole := []string{"namespace", st.Namespace, "pipeline", st.Name}
 	with := func(labels ...string) []string { return append(slices.Clone(whole), labels...) }
 	m.phase.add(1, with("phase", string(st.Phase))...)
-	m.restarts.add(float64(st.Restarts), whole...)
+	for _, cause := range conductor.Causes() {
+		m.restarts.add(float64(st.RestartsBy[cause]), with("reason", cause)...)
+	}
 	m.renewals.add(float64(st.Renewals), whole...)
 	m.moves.add(float64(st.Moves), whole...)
 	m.barrier.add(float64(st.Barrier), whole...)
@@ -149,7 +154,11 @@ func (m *pipelineMetrics) add(st control.PipelineStatus) {
 		for _, l := range s.Links {
 			link := append(slices.Clone(slot), "to", l.To.String(), "edge", strconv.Itoa(int(l.Edge)))
 			m.up.add(oneIf(l.Up), link...)
+			m.bytes.add(float64(l.Bytes), link...)
 			m.resent.add(float64(l.Resent), link...)
+			if l.RTTUS > 0 {
+				m.rtt.add(float64(l.RTTUS)/1e6, link...)
+			}
 			m.wait.add(float64(l.WaitUS)/1e6, link...)
 		}
 	}

@@ -18,7 +18,7 @@ func TestMetrics(t *testing.T) {
 	p := s.staff(240_000)
 	p["out"].send(control.TypeStats, control.Stats{SlotState: p["out"].state(), In: 3, Out: 2, Failed: 1,
 		HopUS: []control.HopBucket{{UpTo: 250, Count: 3}},
-		Links: []control.Link{{Edge: 1, To: pipeline.Slot{Stage: `a"b`}, Up: true, Resent: 4, WaitUS: 1_500_000}}})
+		Links: []control.Link{{Edge: 1, To: pipeline.Slot{Stage: `a"b`}, Up: true, Bytes: 70_000, RTTUS: 250, Resent: 4, WaitUS: 1_500_000}}})
 	read := func() string {
 		r, err := http.Get("http://" + s.hook.MetricsAddr() + "/metrics")
 		if err != nil {
@@ -42,7 +42,9 @@ func TestMetrics(t *testing.T) {
 		"weft_slot_ready" + of + `,stage="in",slot="0"} 1`,
 		"weft_events_failed_total" + of + `,stage="out",slot="0"} 1`,
 		"weft_leases" + of + "} 2",
-		"weft_restarts_total" + of + "} 0",
+		"weft_restarts_total" + of + `,reason="memory"} 0`,
+		"weft_link_bytes_total" + of + `,stage="out",slot="0",to="a\"b[0]",edge="1"} 70000`,
+		"weft_link_rtt_seconds" + of + `,stage="out",slot="0",to="a\"b[0]",edge="1"} 0.00025`,
 		"weft_hop_seconds" + of + `,quantile="0.99"} 0.00025`,
 		"weft_link_wait_seconds_total" + of + `,stage="out",slot="0",to="a\"b[0]",edge="1"} 1.5`,
 		"weft_kafka_skipped_total 0",
@@ -60,4 +62,8 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(text, guestKey) {
 		t.Error("the key is in it")
 	}
+	_ = p["out"].conn.Close() // and it doesn't come back
+	await(t, "a restart is counted", func() bool {
+		return strings.Contains(read(), "weft_restarts_total"+of+`,reason="hook"} 1`+"\n")
+	})
 }

@@ -2,6 +2,7 @@ package invokerhook
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weft-stream/weft/conductor"
@@ -138,7 +139,7 @@ const awayLook = 20 * time.Millisecond
 func (h *Hook) awayLoop(w *worker, fact *attest.Fact, held *grant) {
 	until := time.Now().Add(h.cfg.ReturnWait)
 	for {
-		reason, owed := "", false
+		reason, owed, what := "", false, conductor.CauseProcess
 		switch dead := exited(fact, awayLook); {
 		case dead:
 			reason = fmt.Sprintf("its container's process (pid %d) has ended", fact.PID)
@@ -147,8 +148,12 @@ func (h *Hook) awayLoop(w *worker, fact *attest.Fact, held *grant) {
 				if owed = cause == ""; !owed {
 					reason = cause
 				}
+				if strings.Contains(cause, attest.OOMKilled) {
+					what = conductor.CauseMemory
+				}
 			}
 		case time.Now().After(until):
+			what = conductor.CauseHook
 			reason = fmt.Sprintf("it has lost the hook and not returned for %v", h.cfg.ReturnWait)
 		}
 		h.mu.Lock()
@@ -169,7 +174,7 @@ func (h *Hook) awayLoop(w *worker, fact *attest.Fact, held *grant) {
 		}
 		h.log.Info().Str("worker", w.id).Str("reason", reason).Msg("worker gone")
 		for _, o := range told {
-			o.post(item{event: conductor.Gone{Worker: w.id, Reason: reason}})
+			o.post(item{event: conductor.Gone{Worker: w.id, Cause: what, Reason: reason}})
 		}
 		if owed && held != nil {
 			h.explain(fact.ContainerID, held)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/weft-stream/weft/quicmesh/transport"
 )
 
 // Stats is what the links have done since they began, outgoing ones first, by edge and slot.
@@ -34,6 +36,7 @@ type LinkStats struct {
 	Resent   uint64        `json:"resent,omitempty"`   // frames, after connections were lost
 	Sessions uint64        `json:"sessions,omitempty"` // connections so far
 	NoCredit time.Duration `json:"noCredit,omitempty"` // sends have waited so long
+	RTT      time.Duration `json:"rtt,omitempty"`      // to the peer and back, where the carrier knows
 
 	// Receivers only.
 	Duplicates uint64    `json:"duplicates,omitempty"` // frames dropped: resent, but here already
@@ -101,7 +104,7 @@ func (e *outEdge) appendStats(links []LinkStats) []LinkStats {
 			NoCredit:    l.blocked.total,
 		}
 		if l.session != nil {
-			s.Carrier = l.session.carrier()
+			s.Carrier, s.RTT = l.session.carrier(), transport.RTTOf(l.session.stream)
 		}
 		if l.blocked.waiters > 0 {
 			s.NoCredit += e.mesh.cfg.Now().Sub(l.blocked.since)

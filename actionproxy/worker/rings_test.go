@@ -281,6 +281,9 @@ func TestLinkMovesUp(t *testing.T) {
 				if err := <-sent; err != nil || over(0) != "shm" || over(1) != "quic: another host" || wall.tried.Load() != 1 {
 					t.Errorf("links over %q and %q, the second after %d tries; %v", over(0), over(1), wall.tried.Load(), err)
 				}
+				if l := sender.Stats().Links; l[0].RTT != 0 || l[1].RTT == 0 || l[0].Bytes == 0 {
+					t.Errorf("links %+v", l)
+				}
 				return
 			case it.Kind != quicmesh.KindEvent:
 				continue

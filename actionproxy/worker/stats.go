@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/weft-stream/weft/internal/control"
@@ -29,8 +30,8 @@ func (s *slot) statsLoop(ctx context.Context) {
 			s.processors.Look(processors.Used(), time.Now())
 		}
 		now, conn := s.stats(), s.hook.present()
-		if conn != to || !reflect.DeepEqual(now, told) {
-			told, to = now, conn
+		if conn != to || !reflect.DeepEqual(steady(now), told) {
+			told, to = steady(now), conn
 			_ = s.hook.send(control.TypeStats, now) // the next one has all that a lost one had
 		}
 		select {
@@ -40,6 +41,15 @@ func (s *slot) statsLoop(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// steady is what is worth telling: a time to the peer and back is never the same.
+func steady(s control.Stats) control.Stats {
+	s.Links = slices.Clone(s.Links)
+	for i := range s.Links {
+		s.Links[i].RTTUS = 0
+	}
+	return s
 }
 
 func (s *slot) stats() control.Stats {
@@ -68,7 +78,7 @@ func (s *slot) stats() control.Stats {
 		}
 		out.Links = append(out.Links, control.Link{
 			Edge: l.Edge, To: pipeline.Slot{Stage: l.Peer.Stage, Index: l.Peer.Index},
-			Up: l.Up, Events: l.Events, Resent: l.Resent, WaitUS: l.NoCredit.Microseconds(), Carrier: l.Carrier, Reason: l.Reason,
+			Up: l.Up, Events: l.Events, Resent: l.Resent, Bytes: l.Bytes, RTTUS: l.RTT.Microseconds(), WaitUS: l.NoCredit.Microseconds(), Carrier: l.Carrier, Reason: l.Reason,
 		})
 	}
 	hops.Each(func(upTo int64, n uint64) {

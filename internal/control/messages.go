@@ -268,7 +268,9 @@ type Link struct {
 	Up     bool          `json:"up"`
 	Events uint64        `json:"events"`
 	Resent uint64        `json:"resent"`
-	WaitUS int64         `json:"waitUs"` // without credit
+	Bytes  uint64        `json:"bytes"`           // of the events, with headers; resent ones count once
+	WaitUS int64         `json:"waitUs"`          // without credit
+	RTTUS  int64         `json:"rttUs,omitempty"` // to the peer and back, over QUIC
 	// Carrier is what the link goes over: "shm", or "quic" and perhaps a colon and why not shm. Reason is why
 	// the link isn't up.
 	Carrier string `json:"carrier,omitempty"`
@@ -412,12 +414,14 @@ type PipelineStatus struct {
 	Attempt   frame.Attempt `json:"attempt"`
 	Barrier   uint64        `json:"barrier"` // last complete
 	Restarts  int           `json:"restarts"`
-	Slots     []SlotStatus  `json:"slots"`
-	HopP50US  int64         `json:"hopP50Us"`
-	HopP99US  int64         `json:"hopP99Us"`
-	Renewals  int           `json:"renewals"`
-	Moves     int           `json:"moves"`             // slots that changed their container
-	Version   uint64        `json:"version,omitempty"` // of the assignment
+	// RestartsBy counts them by their causes, see conductor.Causes.
+	RestartsBy map[string]int `json:"restartsBy,omitempty"`
+	Slots      []SlotStatus   `json:"slots"`
+	HopP50US   int64          `json:"hopP50Us"`
+	HopP99US   int64          `json:"hopP99Us"`
+	Renewals   int            `json:"renewals"`
+	Moves      int            `json:"moves"`             // slots that changed their container
+	Version    uint64         `json:"version,omitempty"` // of the assignment
 	// Replicas are the slots that stages have; Wanted those asked for, while they differ.
 	Replicas map[string]int  `json:"replicas"`
 	Wanted   map[string]int  `json:"wanted,omitempty"`

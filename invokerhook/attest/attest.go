@@ -39,6 +39,9 @@ const (
 	Process   Kind = "process"   // a process beside the hook, of the embedded platform
 )
 
+// OOMKilled is in the cause of an end that was for the container's memory.
+const OOMKilled = "OOM killed"
+
 // Config of an Attestor.
 type Config struct {
 	// Docker is the daemon's address, as in DOCKER_HOST; "" for none.

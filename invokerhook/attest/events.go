@@ -101,7 +101,7 @@ func (d *docker) noted(ctx context.Context, m events.Message) bool {
 func cause(m events.Message, oom bool) string {
 	text := fmt.Sprintf("container %s has ended", m.Actor.Attributes["name"])
 	if oom {
-		text += ": OOM killed"
+		text += ": " + OOMKilled
 	}
 	return fmt.Sprintf("%s (exit code %s)", text, m.Actor.Attributes["exitCode"])
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // Errors that every implementation gives for the same causes, wrapped.
@@ -65,14 +66,28 @@ type Lender interface {
 }
 
 // LenderOf gives s, or what it wraps and tells of by Unwrap, as a Lender; nil: it is none.
-func LenderOf(s Stream) Lender {
+func LenderOf(s Stream) Lender { return as[Lender](s) }
+
+// Timed is a Stream that knows how long it takes to the peer and back, lately; 0 before it does.
+type Timed interface{ RTT() time.Duration }
+
+// RTTOf is a stream's, where that is Timed or wraps one that is; else 0.
+func RTTOf(s Stream) time.Duration {
+	if t := as[Timed](s); t != nil {
+		return t.RTT()
+	}
+	return 0
+}
+
+// as finds what more a stream can, or one that it wraps.
+func as[T any](s Stream) (none T) {
 	for {
-		if l, ok := s.(Lender); ok {
-			return l
+		if t, ok := s.(T); ok {
+			return t
 		}
 		w, ok := s.(interface{ Unwrap() Stream })
 		if !ok {
-			return nil
+			return none
 		}
 		s = w.Unwrap()
 	}

@@ -75,7 +75,7 @@ type carried struct {
 	final  bool   // and never will be
 }
 
-// Unwrap is for LenderOf.
+// Unwrap is for LenderOf and RTTOf.
 func (s *carried) Unwrap() Stream { return s.Stream }
 
 // Close is Stream's.

@@ -19,7 +19,7 @@ func (t *Transport) Dial(ctx context.Context, addr string, peer transport.Identi
 	if err == nil {
 		var s *quic.Stream
 		if s, err = conn.OpenStreamSync(ctx); err == nil {
-			return &stream{quic: s, peer: peer}, nil
+			return &stream{quic: s, conn: conn, peer: peer}, nil
 		}
 	}
 	if t.ctx.Err() != nil {

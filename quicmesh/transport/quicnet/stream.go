@@ -16,6 +16,7 @@ import (
 // stream is one link.
 type stream struct {
 	quic    *quic.Stream
+	conn    *quic.Conn
 	peer    transport.Identity
 	closed  atomic.Bool
 	writing sync.Mutex // held during a Write: QUIC's Close must not meet it
@@ -23,6 +24,9 @@ type stream struct {
 
 // Carrier is what streams like this are called.
 func (s *stream) Carrier() string { return "quic" }
+
+// RTT is that of its connection; see transport.Timed.
+func (s *stream) RTT() time.Duration { return s.conn.ConnectionStats().SmoothedRTT }
 
 func (s *stream) Peer() transport.Identity { return s.peer }
 

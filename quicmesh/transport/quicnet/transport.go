@@ -99,7 +99,7 @@ func (t *Transport) streamsLoop(conn *quic.Conn) {
 			return
 		}
 		select {
-		case t.streams <- &stream{quic: s, peer: peer}:
+		case t.streams <- &stream{quic: s, conn: conn, peer: peer}:
 		case <-conn.Context().Done():
 			return
 		case <-t.ctx.Done():
