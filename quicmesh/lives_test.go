@@ -130,7 +130,11 @@ func newLives(t *testing.T, mortal string, seed uint64) *lives {
 			return listen(self, name)
 		}
 		l.life++
-		l.process = newMortal(listen(self, fmt.Sprint(name, "/", l.life)), l.random.IntN(30_000))
+		fuse := l.random.IntN(30_000)
+		if l.life == 1 {
+			fuse += 2000 // so that the graph comes up
+		}
+		l.process = newMortal(listen(self, fmt.Sprint(name, "/", l.life)), fuse)
 		for _, n := range g.nodes { // what a life wrote last arrives late, or not
 			g.net.Delay(l.process.Addr(), n.peer.Addr, time.Duration(l.random.IntN(3))*4*time.Millisecond)
 		}
