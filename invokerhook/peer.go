@@ -28,8 +28,8 @@ type peer struct {
 	conn   *control.Conn
 	made   chan struct{} // closed when conn is set
 	caller *attest.Caller
-	outbox chan outgoing
-	calls  chan struct{} // maxCalls places
+	outbox chan *outgoing // pointers: there are many peers, and seldom more than a few messages
+	calls  chan struct{}  // maxCalls places
 
 	mu      sync.Mutex
 	greeted bool // a hello came
@@ -77,7 +77,7 @@ func (h *Hook) serve(nc net.Conn) {
 		return
 	}
 	p := &peer{hook: h, made: make(chan struct{}), caller: caller,
-		outbox: make(chan outgoing, outboxSize), calls: make(chan struct{}, maxCalls)}
+		outbox: make(chan *outgoing, outboxSize), calls: make(chan struct{}, maxCalls)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err = h.enter(caller); err != nil || h.closing {
@@ -125,7 +125,7 @@ func (p *peer) empty() {
 	}
 }
 
-func (p *peer) write(m outgoing) {
+func (p *peer) write(m *outgoing) {
 	defer shm.CloseAll(m.files)
 	if m.answer != nil {
 		m.answer(control.Answer{Body: m.body, Err: m.err, Files: m.files})
@@ -140,7 +140,7 @@ func (p *peer) write(m outgoing) {
 // the present state.
 func (p *peer) put(m outgoing) {
 	select {
-	case p.outbox <- m:
+	case p.outbox <- &m:
 	default:
 		shm.CloseAll(m.files)
 		p.hook.log.Warn().Msg("connection closed: the peer takes no messages")
