@@ -58,7 +58,8 @@ func TestRingIsAQueue(t *testing.T) {
 	})
 }
 
-// FuzzIndices: whatever the peer stores, an end gives an error or stays within the ring.
+// FuzzIndices: whatever the peer stores, an end gives an error or stays within the ring. The memory is one
+// process's, which has one call at a time.
 func FuzzIndices(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3}, uint64(0), uint64(0))
 	f.Add([]byte{1, 0, 3, 2, 0, 1}, uint64(backSize), uint64(1<<63))
@@ -69,7 +70,7 @@ func FuzzIndices(f *testing.F) {
 		w.reset()
 		p, c := producer{words: w}, consumer{words: w}
 		b := make([]byte, 1000)
-		for i, step := range steps {
+		for i, step := range steps[:min(len(steps), 10_000)] { // a call that takes seconds passes for one that hangs
 			before := c.own
 			switch step % 4 {
 			case 0:
