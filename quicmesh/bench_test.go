@@ -148,6 +148,57 @@ func BenchmarkHop(b *testing.B) {
 	}
 }
 
+// BenchmarkBulk sends events of 1 MiB over a ring, and copies as many into and out of a buffer of 16: of-memcpy is
+// how near the first comes to the second, which needs no second process.
+func BenchmarkBulk(b *testing.B) {
+	const size = 1 << 20
+	g := pair(b, 0)
+	overRings(b, g)
+	inner := g.tune
+	g.tune = func(c *quicmesh.Config) {
+		if inner != nil {
+			inner(c)
+		}
+		c.Window = 4 * size
+	}
+	defer g.close()
+	g.startAll()
+	from, to := g.node("a", 0), g.node("b", 0)
+	ev := quicmesh.Event{Payload: make([]byte, size)}
+	b.SetBytes(size)
+	b.ReportAllocs()
+	b.ResetTimer()
+	began := time.Now()
+	go func() {
+		for range b.N {
+			if err := from.Send(context.Background(), 0, &ev); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	}()
+	for got := 0; got < b.N; {
+		items, err := to.Receive(context.Background(), to.buf)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range items {
+			items[i].Release()
+		}
+		got += len(items)
+	}
+	mesh := time.Since(began)
+	b.StopTimer()
+	ring, out := make([]byte, 16*size), make([]byte, size)
+	began = time.Now()
+	for i := range b.N {
+		at := ring[i%16*size:][:size]
+		copy(at, ev.Payload)
+		copy(out, at)
+	}
+	b.ReportMetric(float64(time.Since(began))/float64(mesh), "of-memcpy")
+}
+
 // BenchmarkHopQUIC compares an event there and back with the same bytes echoed over bare quic-go, by
 // turns, so that both see the same machine.
 func BenchmarkHopQUIC(b *testing.B) {

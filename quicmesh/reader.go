@@ -33,7 +33,8 @@ type reader struct {
 	size    int // of a usual buffer; grows with the frames
 
 	buf        *buf.Buf
-	start, end int // bytes read and not cut yet
+	start, end int  // bytes read and not cut yet
+	large      bool // the last frame was: of the next one the header is read first
 }
 
 func newReader(s io.Reader, size, maxData int) *reader {
@@ -51,7 +52,7 @@ func (r *reader) next(f *frame.Frame) (ok bool, err error) {
 		return false, err
 	}
 	size := frame.HeaderSize + int(h.Length)
-	r.start += size
+	r.start, r.large = r.start+size, size > mostRead
 	*f = h.WithBody(b[frame.HeaderSize:size:size])
 	return true, nil
 }
@@ -72,9 +73,16 @@ func (r *reader) header(b []byte) (frame.Header, error) {
 
 // fill reads more, at least one byte.
 func (r *reader) fill() error {
-	r.makeRoom()
+	need := r.makeRoom()
 	b := r.buf.B[:cap(r.buf.B)]
-	n, err := r.stream.Read(b[r.end:])
+	most := len(b)
+	switch { // what is read of the frame behind a large one is copied into a buffer of its own
+	case need > mostRead:
+		most = r.start + need
+	case r.large:
+		most = min(most, r.end+leastRead)
+	}
+	n, err := r.stream.Read(b[r.end:most])
 	r.end += n
 	r.buf.B = b[:r.end]
 	if n > 0 || err == nil {
@@ -84,26 +92,28 @@ func (r *reader) fill() error {
 }
 
 // makeRoom sees to it that the frame under way fits and a read is worth its while. A header may claim what never
-// comes: a large buffer's memory is there when it is written, see package buf.
-func (r *reader) makeRoom() {
+// comes: a large buffer's memory is there when it is written, see package buf. It returns the bytes of that frame,
+// as far as they are known.
+func (r *reader) makeRoom() (need int) {
 	pending := r.end - r.start
+	need = frame.HeaderSize
 	if pending == 0 && !r.buf.Shared() {
 		r.start, r.end = 0, 0
-		return
+		return need
 	}
-	need := frame.HeaderSize
 	if h, err := r.header(r.buf.B[r.start:r.end]); err == nil {
 		need += int(h.Length)
 	}
 	free := cap(r.buf.B) - r.end
 	if cap(r.buf.B)-r.start >= need && (free >= leastRead || pending >= leastRead) {
-		return
+		return need
 	}
 	r.size = max(r.size, min(4*need, mostRead))
 	next := buf.Get(max(r.size, need))
 	next.B = append(next.B, r.buf.B[r.start:r.end]...)
 	r.buf.Release()
 	r.buf, r.start, r.end = next, 0, pending
+	return need
 }
 
 // one waits for one frame: the first of a stream.
