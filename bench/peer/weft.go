@@ -93,8 +93,12 @@ func (w Weft) write(dir string) error {
 }
 
 func (w Weft) spec(suffix, kind string) string {
-	env := fmt.Sprintf(`{SIZE: "%d", RATE: "%g", WARMUP: "%d", EVENTS: "%d", EVERY: "%d"}`,
-		w.Plan.Payload, w.Plan.Rate, w.Plan.Warmup, w.Plan.Events, w.every())
+	fresh := ""
+	if w.Plan.Fresh {
+		fresh = `, FRESH: "1"`
+	}
+	env := fmt.Sprintf(`{SIZE: "%d", RATE: "%g", WARMUP: "%d", EVENTS: "%d", EVERY: "%d"%s}`,
+		w.Plan.Payload, w.Plan.Rate, w.Plan.Warmup, w.Plan.Events, w.every(), fresh)
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: weft/v1\nkind: Pipeline\nmetadata: {name: compare}\nspec:\n")
 	if w.Fuse != "" {

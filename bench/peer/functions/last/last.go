@@ -3,10 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"os"
 	"strconv"
@@ -19,6 +21,7 @@ import (
 
 type last struct {
 	emit           weft.Emit
+	fresh          bool // events have a sum, see first.go
 	next           int64
 	warmup, events int64
 	every          int64 // of so many events one latency is kept
@@ -51,6 +54,12 @@ func (h *last) Event(_ context.Context, e *weft.Event) error {
 		os.Exit(3)
 	}
 	h.next++
+	if h.fresh {
+		if err := check(e.Payload); err != nil {
+			fmt.Fprintf(os.Stderr, "event %d: %v\n", n, err)
+			os.Exit(3)
+		}
+	}
 	switch counted := n - h.warmup; {
 	case counted < 0 || counted >= h.events:
 		return nil
@@ -70,6 +79,20 @@ func (h *last) Event(_ context.Context, e *weft.Event) error {
 
 func (h *last) End(context.Context) error {
 	h.emit(weft.Output{Value: sum{h.began, h.ended, base64.StdEncoding.EncodeToString(h.sent), base64.StdEncoding.EncodeToString(h.due)}})
+	return nil
+}
+
+// check sums up what the first stage has written; it is no part of the timed span.
+func check(b []byte) error {
+	const headSize = 128
+	sum := bytes.Index(b[:min(len(b), headSize)], []byte(`"s":"`))
+	if sum < 0 || len(b) < headSize+2 {
+		return fmt.Errorf("%d bytes without a sum", len(b))
+	}
+	want := string(b[sum+5 : sum+13])
+	if got := fmt.Sprintf("%08x", crc32.Checksum(b[headSize:len(b)-2], crc32.MakeTable(crc32.Castagnoli))); got != want {
+		return fmt.Errorf("%d bytes have sum %s, not %s", len(b), got, want)
+	}
 	return nil
 }
 
@@ -122,6 +145,6 @@ func number(name string) int64 {
 
 func main() {
 	weft.Run(func(_ context.Context, emit weft.Emit) (weft.Handler, error) {
-		return &last{emit: emit, warmup: number("WARMUP"), events: number("EVENTS"), every: number("EVERY")}, nil
+		return &last{emit: emit, fresh: os.Getenv("FRESH") != "", warmup: number("WARMUP"), events: number("EVENTS"), every: number("EVERY")}, nil
 	})
 }
