@@ -74,7 +74,7 @@ func overMesh(ctx context.Context, c *stage.Config, tr transport.Transport) (in 
 		if err := m.WaitLinks(ctx); err != nil {
 			return nil, nil, err
 		}
-		out = &meshOut{ctx: ctx, mesh: m, edge: uint16(c.Index)}
+		out = &meshOut{ctx: ctx, mesh: m, edge: uint16(c.Index), fresh: c.Plan.Fresh}
 	}
 	if c.Index > 0 {
 		in = &meshIn{ctx: ctx, mesh: m, plan: c.Plan}
@@ -151,6 +151,7 @@ type meshOut struct {
 	ctx    context.Context
 	mesh   *quicmesh.Mesh
 	edge   uint16
+	fresh  bool          // events are
 	region *arena.Region // that Memory gave last
 }
 
@@ -169,5 +170,11 @@ func (o *meshOut) Send(b []byte) error {
 	return err
 }
 
-// Flush does nothing: an event is on its way when Send returns.
-func (o *meshOut) Flush() error { return nil }
+// Flush does nothing: an event is on its way when Send returns. But where the next one is written anew at once, that
+// would keep this one's writer from the processor.
+func (o *meshOut) Flush() error {
+	if !o.fresh {
+		return nil
+	}
+	return o.mesh.Flush()
+}
