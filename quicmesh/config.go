@@ -74,7 +74,7 @@ type OutEdge struct {
 type InEdge struct {
 	ID       uint16
 	From     string  // stage
-	Routing  Routing // only route.Forward matters: then the one input is From's slot with our index
+	Routing  Routing // with route.Forward the one input is From's slot with our index
 	Replicas int     // slots of From, until SetVersions says otherwise
 	// Return: the edge leads back, against the others. Neither barriers nor ends go on it, and nobody waits
 	// for its links to be up. It is the same at both of its ends.

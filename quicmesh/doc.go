@@ -40,8 +40,10 @@
 // Credit is per link (Config.Window), so that no link waits for another one's receiver, and bounds
 // everything: what the sender keeps, what is in flight, what the inbox holds and what its reader has not
 // released. An event larger than the window goes when nothing is in flight. Barriers, ends and what
-// flows back need no credit. Ack and Credit wait at most 2 ms for more to go with them, in one write:
-// at once after 512 frames or a quarter of the window.
+// flows back need no credit. Ack and Credit wait for more to go with them, in one write, since each wakes the
+// sender: at once after 512 frames or a quarter of the window, else up to 25 ms. Where events are so large that
+// a sender waits for nothing to be in flight, and where it chooses among slots and this one has just done with
+// an event of more than 2 ms, up to 2.
 //
 // # A process that dies
 //

@@ -30,7 +30,7 @@ func (l *inLink) ackLoop(s *session) {
 func (l *inLink) tell(b []byte) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.armed = false
+	l.armed = 0
 	l.timer.Stop()
 	if l.acked != l.needless() {
 		l.acked = l.needless()

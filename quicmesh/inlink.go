@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// ackDelay is how long an acknowledgement or credit waits for more to go with it.
-	ackDelay = 2 * time.Millisecond
+	// ackDelay is how long an acknowledgement or credit waits for more to go with it: each wakes the sender. It
+	// waits less, ackSoon, where a sender may wait for it, or chooses by it.
+	ackDelay = 25 * time.Millisecond
+	ackSoon  = 2 * time.Millisecond
 	// ackFrames is how many frames are acknowledged at once, when they come faster than that.
 	ackFrames = 512
 	// mostAhead is how many barriers and ends may be behind an event that is in work, those of several lives of
@@ -29,6 +31,7 @@ type inLink struct {
 	from        Slot
 	incarnation uint64
 	number      int         // of the input
+	chosen      bool        // by how much is in flight
 	maxBody     int         // bytes after the header of an event
 	fenced      atomic.Bool // a newer incarnation exists
 
@@ -44,10 +47,12 @@ type inLink struct {
 	up       bool
 	broken   error // how the peer broke the rules: this incarnation is not welcome any more
 	flow     flow.Receiver
-	life     uint64 // of the sender's mesh
-	received uint64 // what the filter has received and the inbox has
-	acked    uint64 // the number that the sender was told last
-	armed    bool   // timer is running
+	life     uint64        // of the sender's mesh
+	received uint64        // what the filter has received and the inbox has
+	acked    uint64        // the number that the sender was told last
+	armed    time.Duration // what timer was set to; 0: it isn't running
+	large    bool          // it has brought an event for which its sender may have to wait until nothing is in flight
+	came     time.Time     // when the last batch did, of a link that is chosen
 	borrowed borrowed
 
 	// Where the mesh has a progress.
@@ -68,6 +73,7 @@ func newInLink(m *Mesh, in *input, edge uint16, incarnation uint64) *inLink {
 		from:        in.from,
 		incarnation: incarnation,
 		number:      in.number,
+		chosen:      in.chosen,
 		maxBody:     in.maxPayload + headRoom,
 		wake:        make(chan struct{}, 1),
 		flow:        flow.NewReceiver(m.cfg.Window),
@@ -160,6 +166,7 @@ func (l *inLink) count() error {
 			if err := l.flow.Take(it.size); err != nil {
 				return err
 			}
+			l.large = l.large || uint64(it.size) > l.flow.Window()/2
 		}
 		if it.loan != nil {
 			if err := l.borrowed.hold(it.Frame.Seq); err != nil {
@@ -175,6 +182,9 @@ func (l *inLink) arrived() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.received = l.filter.Received()
+	if l.chosen {
+		l.came = l.mesh.cfg.Now()
+	}
 	if l.mesh.progress == nil {
 		l.tellSoon()
 	}
@@ -187,7 +197,7 @@ func (l *inLink) release(it *Item) {
 	l.mu.Lock()
 	if it.loan != nil {
 		l.borrowed.release(it.Frame.Seq)
-		l.arm()
+		l.arm(l.patience())
 	}
 	if p == nil {
 		l.flow.Release(it.size)
@@ -244,14 +254,23 @@ func (l *inLink) tellSoon() {
 	if l.flow.Due() || l.needless()-l.acked >= ackFrames {
 		signal(l.wake)
 	} else {
-		l.arm()
+		l.arm(l.patience())
 	}
 }
 
-// arm has the sender told soon. The caller holds mu.
-func (l *inLink) arm() {
-	if !l.armed {
-		l.armed = true
-		l.timer.Reset(ackDelay)
+// patience is how long the sender may do without a word. One that chooses among slots is to know soon that this
+// one has no work any more, after an event that has taken longer than that. The caller holds mu.
+func (l *inLink) patience() time.Duration {
+	if l.large || l.chosen && l.flow.InFlight() == 0 && l.mesh.cfg.Now().Sub(l.came) > ackSoon {
+		return ackSoon
+	}
+	return ackDelay
+}
+
+// arm has the sender told within wait. The caller holds mu.
+func (l *inLink) arm(wait time.Duration) {
+	if l.armed == 0 || l.armed > wait {
+		l.armed = wait
+		l.timer.Reset(wait)
 	}
 }

@@ -3,6 +3,8 @@ package quicmesh
 import (
 	"fmt"
 	"sync"
+
+	"github.com/weft-stream/weft/quicmesh/route"
 )
 
 // unaligned is the number of an input that has no part in barriers and ends.
@@ -12,12 +14,18 @@ const unaligned = -1
 type input struct {
 	number     int // in the aligner; unaligned for one by which events come back
 	from       Slot
-	maxPayload int // of the edge
+	maxPayload int  // of the edge
+	chosen     bool // among others, by how much is in flight
 	// incarnation is that of an input of a version to come, the only one it takes; else 0.
 	incarnation uint64
 
 	mu   sync.Mutex
 	link *inLink // of the newest incarnation; nil before
+}
+
+// input makes the edge's input from a slot.
+func (e InEdge) input(number int, from Slot) *input {
+	return &input{number: number, from: from, maxPayload: e.MaxPayload, chosen: e.Routing == route.Balance}
 }
 
 // linkOf is the link of an incarnation, which is the newest. Where an earlier life of the mesh has had it, it

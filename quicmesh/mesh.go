@@ -99,7 +99,7 @@ func New(c Config) (*Mesh, error) {
 			if !e.leadsTo(i, c.Self.Index) {
 				continue
 			}
-			in := &input{number: unaligned, from: Slot{e.From, i}, maxPayload: e.MaxPayload}
+			in := e.input(unaligned, Slot{e.From, i})
 			if !e.Return {
 				in.number = aligned
 				aligned++

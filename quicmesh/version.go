@@ -107,7 +107,7 @@ func (m *Mesh) setInputs(e InEdge, holders map[Slot]Peer) {
 			in, j.incarnation = j, 0
 			m.inbox.settle(in.number)
 		} else if in == nil {
-			in = &input{number: m.number(e), from: slot, maxPayload: e.MaxPayload}
+			in = e.input(m.number(e), slot)
 			m.inbox.settle(in.number)
 		}
 		m.in[key] = in
@@ -144,7 +144,8 @@ func (m *Mesh) setJoining(e InEdge, holders, successors map[Slot]Peer) {
 			continue
 		}
 		if incarnation := joins(slot.Index); incarnation != 0 {
-			in := &input{number: m.number(e), from: slot, maxPayload: e.MaxPayload, incarnation: incarnation}
+			in := e.input(m.number(e), slot)
+			in.incarnation = incarnation
 			m.joining[key] = in
 			m.recall(in, key, incarnation)
 		}
