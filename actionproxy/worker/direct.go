@@ -23,6 +23,8 @@ import (
 const (
 	// maxAsked bounds what a function asks its proxy at one time.
 	maxAsked = 256
+	// spareLinks is how many slots a stage has room for at least, beyond what its spec says.
+	spareLinks = 16
 	// meshCloseWait is how long a function has to say goodbye on its links.
 	meshCloseWait = 2 * time.Second
 )
@@ -36,7 +38,7 @@ type held struct {
 	far      transport.Transport
 	self     transport.Identity
 	page     *direct.Page
-	file     *os.File      // the page's
+	files    []*os.File    // the page's, and that of the mesh's progress
 	dead     chan struct{} // of one element: whoever has put one in writes to letters
 	letters  deadLetters
 	finished uint64 // events done until the last death; run's
@@ -72,13 +74,46 @@ func newHeld(s *slot, self transport.Identity, far transport.Transport) (*held, 
 	h.begin = direct.Begin{Self: self, Attempt: a.Attempt, Seed: a.KeySeed, Joins: a.Joins, Edges: outletEdges(a, ""), Fused: directParts(s),
 		Answered: a.Pipeline.Ingress() != nil, Retries: s.stage.Retries, Deaths: map[string][]string{}, Stage: startPayload(s)}
 	h.begin.Out, h.begin.In = meshEdges(a)
-	var err error
-	if h.page, h.file, err = direct.NewPage(); err != nil {
+	page, file, err := direct.NewPage()
+	if err == nil {
+		h.page, h.files = page, append(h.files, file)
+		err = h.remember()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("share memory with the function: %w", err)
+	}
+	s.counts = page.Counts(0)
+	for i, c := range s.fused[:min(len(s.fused), direct.MostStages-1)] {
+		c.Counts = page.Counts(i + 1)
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	s.logs.traceBy(h.page.Trace)
 	return h, nil
+}
+
+// remember makes the memory by which the function's next process goes on where the last one died. A stage that
+// keeps state can't.
+func (h *held) remember() error {
+	if h.slot.stage.Stateful {
+		return nil
+	}
+	links := 0
+	for _, e := range edgesOf(h.slot.assignment) {
+		for _, stage := range []string{e.From, e.To} {
+			if s := h.slot.assignment.Pipeline.Stage(stage); s != nil && (e.From == h.self.Stage || e.To == h.self.Stage) {
+				links += 2 * max(s.Replicas.Min, s.Replicas.Max, spareLinks) // there are twice as many while a version changes
+			}
+		}
+	}
+	h.begin.Progress = quicmesh.ProgressSize(links)
+	f, err := shm.Create("weft-progress", h.begin.Progress)
+	if err != nil {
+		h.page.Close()
+		shm.CloseAll(h.files)
+		return err
+	}
+	h.files = append(h.files, f)
+	return nil
 }
 
 // Open is quicmesh.Mesh's.
@@ -134,7 +169,7 @@ func (h *held) sit(t *seat) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seat, h.now = t, direct.Stats{}
-	err := t.conn.SendFiles(direct.TypeBegin, h.begin, []*os.File{h.file})
+	err := t.conn.SendFiles(direct.TypeBegin, h.begin, h.files)
 	if err == nil && h.accepted {
 		err = t.conn.Send(direct.TypeAccept, nil, nil)
 	}
@@ -252,26 +287,11 @@ func (h *held) counted(t *seat, s direct.Stats) {
 		return
 	}
 	h.now = s
-	all := sum(h.before, s)
-	all.Store(h.slot.counts)
-	for i := range min(len(all.Fused), len(h.slot.fused)) {
-		all.Fused[i].Store(&h.slot.fused[i].Counts)
-	}
 }
 
 // sum adds what dead processes have counted to what the present one says.
 func sum(before, now direct.Stats) direct.Stats {
-	out := direct.Stats{Counted: now.Add(before.Counted), Links: now.Links}
-	for i := range max(len(before.Fused), len(now.Fused)) {
-		var c direct.Counted
-		if i < len(now.Fused) {
-			c = now.Fused[i]
-		}
-		if i < len(before.Fused) {
-			c = c.Add(before.Fused[i])
-		}
-		out.Fused = append(out.Fused, c)
-	}
+	out := direct.Stats{Links: now.Links}
 	for _, old := range before.Links {
 		out.Links = addLink(out.Links, old)
 	}
@@ -397,10 +417,12 @@ func (h *held) Close() error {
 	h.mu.Unlock()
 	h.cancel()
 	h.loops.Wait()
-	_ = h.file.Close()
-	h.slot.logs.traceBy(nil)
-	return h.page.Close()
+	shm.CloseAll(h.files)
+	return nil
 }
+
+// forget unmaps the page, when nobody asks for counters or traces any more.
+func (h *held) forget() { _ = h.page.Close() }
 
 // handle takes the function's messages. It doesn't block.
 func (t *seat) handle(m *wire.Message, reply func(wire.Answer)) {

@@ -21,7 +21,7 @@ func (s *slot) openOutlet(dead *deadLetters) {
 	s.outlet = of(s.stage.Name, "", s.counts)
 	var others []*outlet.Outlet
 	for _, c := range s.fused {
-		others = append(others, of(c.stage, c.stage, &c.Counts))
+		others = append(others, of(c.stage, c.stage, c.Counts))
 	}
 	s.outlet.Fuse(others)
 }
@@ -29,7 +29,7 @@ func (s *slot) openOutlet(dead *deadLetters) {
 // fusedCounts are the counters of one stage of a group.
 type fusedCounts struct {
 	stage string
-	outlet.Counts
+	*outlet.Counts
 }
 
 // directParts tells a function that holds the mesh of the stages behind the first.

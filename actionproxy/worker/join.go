@@ -58,10 +58,10 @@ func (s *slot) join(c *candidate) error {
 	return nil
 }
 
-// functionHolds tells whether the slot's mesh is in its function's process: one that can, and serves no fused
-// stages, where memory can be shared at all.
+// functionHolds tells whether the slot's mesh is in its function's process: one that can, where memory can be
+// shared at all.
 func (s *slot) functionHolds() bool {
-	if s.stage.Source != nil || s.stage.Sink != nil || s.fn == nil || s.fn.Process() == nil || len(s.stage.Fused) > 0 {
+	if s.stage.Source != nil || s.stage.Sink != nil || s.fn == nil || s.fn.Process() == nil {
 		return false
 	}
 	network, _, _ := control.Address(s.hook.addr) // a wrong one is found when it is dialled

@@ -102,7 +102,7 @@ func newSlot(hook *hookConn, c *candidate, a *control.Assignment, r *leaseReques
 		return nil, fmt.Errorf("the assignment's pipeline has no stage %q", a.Slot.Stage)
 	}
 	for _, f := range s.stage.Fused[min(len(s.stage.Fused), 1):] {
-		s.fused = append(s.fused, &fusedCounts{stage: f.Name})
+		s.fused = append(s.fused, &fusedCounts{f.Name, &outlet.Counts{}})
 	}
 	s.logs = newLogs(logSender(hook, a))
 	if s.stage.Source != nil && s.stage.Source.Ingress {
@@ -163,6 +163,9 @@ func (s *slot) run() *ending {
 	s.closeTransports()
 	stop()
 	loops.Wait()
+	if h, ok := s.mesh.(*held); ok {
+		h.forget()
+	}
 	return s.ending()
 }
 

@@ -20,7 +20,7 @@ const Version = 1
 // The types of messages.
 const (
 	// Proxy to function.
-	TypeBegin    = "begin"    // Begin, first, with the Page's file
+	TypeBegin    = "begin"    // Begin, first, with the Page's file, and that of quicmesh.Config.Progress
 	TypeVersions = "versions" // Versions: see quicmesh.Mesh.SetVersions
 	TypeRollback = "rollback" // Rollback
 	TypeAccept   = "accept"   // no body: see quicmesh.Mesh.Accept
@@ -56,9 +56,10 @@ type Begin struct {
 	Fused    []Part        `json:"fused,omitempty"` // stages that are fused with Self's, in their order
 	Answered bool          `json:"answered,omitempty"`
 	// Retries are the deaths that one event may cause beyond the first; Deaths are those it has caused, by its id.
-	Retries int                 `json:"retries"`
-	Deaths  map[string][]string `json:"deaths,omitempty"`
-	Stage   json.RawMessage     `json:"stage"` // what the function is told: the payload of Start
+	Retries  int                 `json:"retries"`
+	Progress int                 `json:"progress,omitempty"` // size of that file; 0: nothing outlives the process
+	Deaths   map[string][]string `json:"deaths,omitempty"`
+	Stage    json.RawMessage     `json:"stage"` // what the function is told: the payload of Start
 }
 
 // Part is one of the stages of a fused group.
@@ -142,34 +143,9 @@ type Text struct {
 	Text string `json:"text"`
 }
 
-// Stats are what has gone through this process.
+// Stats are what the links of this process have done. Events are counted in the Page.
 type Stats struct {
-	Counted
-	Fused []Counted `json:"fused,omitempty"` // of Begin's
-	Links []Link    `json:"links,omitempty"`
-}
-
-// Counted are one stage's events.
-type Counted struct {
-	In     uint64 `json:"in"`
-	Out    uint64 `json:"out"`
-	Failed uint64 `json:"failed"`
-}
-
-func counted(c *outlet.Counts) Counted {
-	return Counted{In: c.In.Load(), Out: c.Out.Load(), Failed: c.Failed.Load()}
-}
-
-// Add adds what an earlier process has counted.
-func (c Counted) Add(old Counted) Counted {
-	return Counted{In: c.In + old.In, Out: c.Out + old.Out, Failed: c.Failed + old.Failed}
-}
-
-// Store makes them those of a stage.
-func (c Counted) Store(to *outlet.Counts) {
-	to.In.Store(c.In)
-	to.Out.Store(c.Out)
-	to.Failed.Store(c.Failed)
+	Links []Link `json:"links,omitempty"`
 }
 
 // Link is a link's counters; Hops are the histogram's counts by bucket.

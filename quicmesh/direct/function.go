@@ -28,16 +28,15 @@ const (
 // that handles events.
 type Function struct {
 	Outlet *outlet.Outlet
-	Counts outlet.Counts
-	fused  []outlet.Counts // of Begin.Fused
 	Page   *Page
 	Begin  Begin // what the proxy said first
 
-	conn  *wire.Conn
-	mesh  *Place
-	far   *relay
-	items []quicmesh.Item
-	tick  func() // called once a second while events flow
+	conn     *wire.Conn
+	mesh     *Place
+	progress *shm.Memory // the mesh's; nil: without
+	far      *relay
+	items    []quicmesh.Item
+	tick     func() // called once a second while events flow
 
 	ctx    context.Context // ends with the connection, or with Close
 	cancel context.CancelFunc
@@ -96,7 +95,15 @@ func (f *Function) Close() {
 	f.moved.Stop()
 	f.calls.Wait()
 	_ = f.far.Close()
-	_ = f.Page.Close()
+	_ = f.unmap()
+}
+
+func (f *Function) unmap() error {
+	err := f.Page.Close()
+	if f.progress != nil {
+		err = errors.Join(err, f.progress.Close())
+	}
+	return err
 }
 
 // Context ends when there is nothing more to do.
@@ -134,7 +141,7 @@ func (f *Function) End(a frame.Attempt) error { return f.mesh.EndOf(f.ctx, a) }
 
 // Work notes that the function gets an event. It returns how that has killed the function before.
 func (f *Function) Work(fr *frame.Frame) (history []string) {
-	f.Counts.In.Add(1)
+	f.Page.Counts(0).In.Add(1)
 	if len(f.Begin.Deaths) > 0 {
 		history = f.Begin.Deaths[string(noted(fr.ID))]
 	}
@@ -162,11 +169,7 @@ func (f *Function) tell() {
 }
 
 func (f *Function) stats() Stats {
-	s := Stats{Counted: counted(&f.Counts), Links: linksOf(f.mesh.Stats())}
-	for i := range f.fused {
-		s.Fused = append(s.Fused, counted(&f.fused[i]))
-	}
-	return s
+	return Stats{linksOf(f.mesh.Stats())}
 }
 
 // handle takes the proxy's messages. It doesn't block.
@@ -241,29 +244,36 @@ func (f *Function) start(m *wire.Message) error {
 	}
 	files := m.Take()
 	defer shm.CloseAll(files)
-	if len(files) != 1 {
-		return fmt.Errorf("it gave %d descriptors, not 1", len(files))
+	if want := min(b.Progress, 1) + 1; len(files) != want {
+		return fmt.Errorf("it gave %d descriptors, not %d", len(files), want)
 	}
 	var err error
 	if f.Page, err = openPage(files[0]); err != nil {
 		return err
 	}
+	var progress []byte
+	if b.Progress > 0 {
+		if f.progress, err = shm.Map(files[1], b.Progress); err != nil {
+			return errors.Join(err, f.Page.Close())
+		}
+		progress = f.progress.Bytes()
+	}
 	f.far = newRelay(f.conn)
 	mesh, err := NewPlace(PlaceConfig{
-		Mesh: quicmesh.Config{Self: b.Self, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In, Memory: broker{f.conn}.arena, Log: f.said},
-		Out:  b.Out, Broker: broker{f.conn}, Impossible: f.unlinked, Say: func(format string, a ...any) { f.log(fmt.Sprintf(format, a...)) },
+		Mesh: quicmesh.Config{Self: b.Self, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In,
+			Memory: broker{f.conn}.arena, Progress: progress, Lost: f.lost, Log: f.said},
+		Out: b.Out, Broker: broker{f.conn}, Impossible: f.unlinked, Say: func(format string, a ...any) { f.log(fmt.Sprintf(format, a...)) },
 	})
 	if err != nil {
-		return errors.Join(err, f.Page.Close())
+		return errors.Join(err, f.unmap())
 	}
 	of := func(stage string, edges []outlet.Edge, c *outlet.Counts) *outlet.Outlet {
 		return outlet.New(outlet.Config{Mesh: mesh.Mesh, Stage: stage, Edges: edges, Answered: b.Answered, Dead: f.dead, Counts: c})
 	}
-	f.Outlet = of(b.Self.Stage, b.Edges, &f.Counts)
-	f.fused = make([]outlet.Counts, len(b.Fused))
+	f.Outlet = of(b.Self.Stage, b.Edges, f.Page.Counts(0))
 	var others []*outlet.Outlet
 	for i, p := range b.Fused {
-		others = append(others, of(p.Stage, p.Edges, &f.fused[i]))
+		others = append(others, of(p.Stage, p.Edges, f.Page.Counts(i+1)))
 	}
 	f.Outlet.Fuse(others)
 	mesh.SetVersions(b.Now, b.Next)
@@ -278,6 +288,11 @@ func (f *Function) said(event string, kv ...any) {
 	}
 	f.log(event)
 	f.touch()
+}
+
+// lost hears of events that went down with two processes at once: only a rollback brings them back.
+func (f *Function) lost(_ uint16, to quicmesh.Slot, frames uint64) {
+	_ = f.conn.Send(TypeFailed, Text{fmt.Sprintf("%d frames to %v are lost: both functions died at once", frames, to)}, nil)
 }
 
 func (f *Function) unlinked(err error) { _ = f.conn.Send(TypeUnlinked, Text{err.Error()}, nil) }

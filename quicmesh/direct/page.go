@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/weft-stream/weft/internal/shm"
 	"github.com/weft-stream/weft/quicmesh/frame"
@@ -12,22 +13,27 @@ import (
 )
 
 // PageSize is a Page's, in bytes.
-const PageSize = 8192
+const PageSize = 16384
 
-// The page's layout: words, then the event's id and trace behind their lengths.
+// The page's layout: words, the counters of the stage and of those that are fused with it, then the event's id and
+// trace behind their lengths.
 const (
 	offVersion = 0  // grows before and after each change: odd during one
 	offDone    = 8  // events finished in all
 	offWork    = 16 // 1: the function has the event
 	offLengths = 24 // of id and trace, 2 bytes each
-	offText    = 32
+	offCounts  = 64
+	offText    = 8192
+
+	// MostStages bounds the stages whose events are counted in it.
+	MostStages = (offText - offCounts) / int(unsafe.Sizeof(outlet.Counts{}))
 
 	// MostID bounds the part of an id that is noted, in bytes.
 	MostID = 4096
 )
 
 // Page is memory that a function and its proxy share: the function notes the event in work, where the proxy
-// finds it after the function's death. What the function writes there is a hint: whoever reads it checks.
+// finds it after the function's death, and counts events. What the function writes there is a hint: whoever reads it checks.
 type Page struct {
 	memory              *shm.Memory
 	version, done, work *atomic.Uint64
@@ -54,6 +60,13 @@ func openPage(f *os.File) (*Page, error) {
 		return nil, err
 	}
 	return &Page{m, m.Word64(offVersion), m.Word64(offDone), m.Word64(offWork), m.Bytes()}, nil
+}
+
+// Counts are the counters of a stage: 0 is the first, further ones are fused with it. They go on over the function's
+// lives.
+func (p *Page) Counts(stage int) *outlet.Counts {
+	_ = p.memory.Word64(offCounts) // aligned
+	return &unsafe.Slice((*outlet.Counts)(unsafe.Pointer(&p.b[offCounts])), MostStages)[stage]
 }
 
 // Close unmaps the page.

@@ -141,7 +141,7 @@ func (m *mesh) handle(it *quicmesh.Item) error {
 	f := &it.Frame
 	m.cause = outlet.Input(f)
 	if f.Flags&frame.Bypass != 0 {
-		m.Counts.In.Add(1)
+		m.Page.Counts(0).In.Add(1)
 		return m.Outlet.Bypass(m.Context(), &m.cause, f.Payload)
 	}
 	if history := m.Work(f); len(history) > m.Function.Begin.Retries {

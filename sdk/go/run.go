@@ -21,7 +21,7 @@ import (
 type Begin func(ctx context.Context, emit Emit) (Handler, error)
 
 // ack tells the proxy that this process can stream, and hold a mesh.
-const ack = `{"ok":true,"abi":"weft.stream/1"}`
+const ack = `{"ok":true,"abi":"weft.stream/1","mesh":1}`
 
 // Run serves the action proxy until it closes standard input, and returns then. A process that can't
 // go on says why on standard error and exits with status 1.

@@ -1,0 +1,131 @@
+package worker_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/pipeline"
+	"github.com/weft-stream/weft/quicmesh/frame"
+)
+
+// odd is a function in Go, which holds the mesh in its own process.
+func odd(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds a Go program")
+	}
+	code, err := os.ReadFile("testdata/odd.go.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(code)
+}
+
+// Whatever a function that holds the mesh does with an event, the others get through once, and that one is found
+// among the dead letters with what happened to it.
+func TestDirectBadEvents(t *testing.T) {
+	h := newTestHook(t, chain(func(p *pipeline.Pipeline) {
+		p.Stages[1].TimeoutMS = 3000
+		p.Edges[1].MaxPayload = 1 << 20
+	}))
+	var in strings.Builder
+	for i, what := range []string{"fail", "panic", "exit", "hang", "large"} {
+		fmt.Fprintf(&in, "a%d\n%s\nb%d\n", i, what, i)
+	}
+	h.input = []byte(in.String())
+	r := start(t, h, odd(t))
+	h.heard(control.TypeEnded, slotOf("out"))
+	r.wantTexts([]string{"A0", "A1", "A2", "A3", "A4", "B0", "B1", "B2", "B3", "B4"})
+	letters := h.letters()
+	for what, want := range map[string]string{
+		"fail": "failed", "panic": "panicked", "exit": "exit status 3: last words", "hang": "stalled", "": "too large",
+	} {
+		l, ok := letters[what]
+		if text := fmt.Sprint(l.Error); !ok || !strings.Contains(text, want) || l.Stage != "f" {
+			t.Errorf("%s: the letter is %.300v, want %q", what, l, want)
+		}
+		if (what == "exit" || what == "hang") && len(l.History) != 2 {
+			t.Errorf("%s: history %q, want two deaths", what, l.History)
+		}
+	}
+	if len(letters) != 5 {
+		t.Errorf("%d dead letters, want 5: %s", len(letters), h.dead)
+	}
+	h.heard(control.TypeRestarted, slotOf("f"))
+	h.until("the log line", func() bool { return h.logged("last words") })
+	h.until("the counters, in which what was done again counts again", func() bool {
+		for _, s := range h.said {
+			if s.typ == control.TypeStats && s.slot == slotOf("f") && s.stats.Out >= 10 && s.stats.Failed >= 5 {
+				return s.stats.Restarts == 4 && len(s.stats.HopUS) > 0 && len(s.stats.Links) == 1
+			}
+		}
+		return false
+	})
+	r.terminate()
+	a := await(t, r.containers["f"].run(map[string]any{"line": "x"}, patience))
+	if a.status != 200 || a.reply["line"] != "X" {
+		t.Errorf("an activation after the lease: %v", a)
+	}
+}
+
+// A function that holds the mesh and dies is replaced, and goes on where it was, without a rollback: nothing is
+// lost, and only what was in work may come twice.
+func TestDirectDeath(t *testing.T) {
+	h := newTestHook(t, chain(nil))
+	dir := t.TempDir()
+	h.input = []byte(numbered(700) + "once " + dir + "/a\n" + "once " + dir + "/b\n" + strings.TrimPrefix(numbered(1500), numbered(700)))
+	r := start(t, h, odd(t))
+	h.heard(control.TypeEnded, slotOf("out"))
+	want := append(uppers(1500), "ONCE", "ONCE")
+	slices.Sort(want)
+	r.mu.Lock()
+	got := r.texts()
+	r.mu.Unlock()
+	twice := len(got) - len(want)
+	if got = slices.Compact(got); !slices.Equal(got, slices.Compact(want)) {
+		t.Errorf("the sink has %d different lines, want %d; %s", len(got), len(want), r.describe())
+	}
+	t.Logf("%d came twice", twice)
+	if said := h.heard(control.TypeRestarted, slotOf("f")); !strings.Contains(said.state.Reason, "exit status 4") {
+		t.Errorf("the reason of the restart is %q", said.state.Reason)
+	}
+	if len(h.letters()) != 0 {
+		t.Errorf("dead letters %s", h.dead)
+	}
+	r.terminate()
+}
+
+// A rollback reaches a function that holds the mesh: the source's events come again, all of them.
+func TestDirectRollback(t *testing.T) {
+	h := newTestHook(t, chain(nil))
+	h.open = true
+	r := start(t, h, odd(t))
+	h.heard(control.TypeReady, slotOf("in"))
+	h.feed(0, 500)
+	h.until("some output", func() bool { return len(h.output) > 1000 })
+	h.mu.Lock()
+	h.attempt = frame.MakeAttempt(1, 1)
+	h.mu.Unlock()
+	h.send(control.TypeRollback, control.Rollback{Term: 1, Attempt: frame.MakeAttempt(1, 1)})
+	h.feed(500, 500)
+	h.finish()
+	h.until("the end of the attempt", func() bool {
+		for _, s := range h.said {
+			if s.typ == control.TypeEnded && s.slot == slotOf("out") && s.state.Attempt == frame.MakeAttempt(1, 1) {
+				return true
+			}
+		}
+		return false
+	})
+	r.mu.Lock()
+	got := r.texts()
+	r.mu.Unlock()
+	if got = slices.Compact(got); !slices.Equal(got, uppers(1000)) {
+		t.Errorf("the sink has %d different lines; %s", len(got), r.describe())
+	}
+	r.terminate()
+}
