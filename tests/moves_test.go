@@ -121,3 +121,77 @@ func TestMemoryForOneLink(t *testing.T) {
 	}
 	w.exactly(count, last)
 }
+
+// handOnGo hands its events on.
+const handOnGo = `package main
+
+import (
+	"context"
+
+	weft "github.com/weft-stream/weft/sdk/go"
+)
+
+type event struct {
+	N int ` + "`json:\"n\"`" + `
+}
+
+func pass(_ context.Context, e event, emit func(event)) error { emit(e); return nil }
+
+func main() { weft.FlatMap(pass) }
+`
+
+// TestLinksOfFunctionsMove: two functions of Go hold their meshes themselves, and the link between them moves all the
+// same; so does the one of a worker that has come after that.
+func TestLinksOfFunctionsMove(t *testing.T) {
+	const count = 30_000
+	spec := func(transport string) string {
+		return fmt.Sprintf(`apiVersion: weft/v1
+kind: Pipeline
+metadata: {name: direct}
+spec:
+  vertices:
+    - {name: in, source: {generator: {rate: 1000, count: %d, size: 64}}}
+    - {name: a, function: {source: pass.go}}
+    - {name: b, function: {source: pass.go}}
+    - {name: out, sink: {stdout: {}}}
+  edges:
+    - {from: in, to: a}
+    - {from: a, to: b, transport: %s}
+    - {from: b, to: out}
+`, count, transport)
+	}
+	dir := t.TempDir()
+	write(t, dir, "pass.go", handOnGo)
+	write(t, dir, "p.yaml", spec("auto"))
+	w := weftReading(t, dir, "run", "p.yaml")
+	over := func(want string) (st control.PipelineStatus) {
+		t.Helper()
+		w.eventually("a link over "+want, func() bool {
+			st, _ = w.status()
+			for _, s := range st.Slots {
+				for _, l := range s.Links {
+					if s.Slot.Stage == "a" && l.Up && l.Carrier == want {
+						return true
+					}
+				}
+			}
+			return false
+		})
+		return st
+	}
+	over("shm")
+	for _, c := range []struct{ transport, carrier string }{{"quic", "quic"}, {"shm", "shm"}, {"quic", "quic"}} {
+		write(t, dir, "p.yaml", spec(c.transport))
+		w.must("deploy", "p.yaml")
+		over(c.carrier)
+	}
+	w.must("restart", "direct", "a")
+	last := over("quic")
+	write(t, dir, "p.yaml", spec("auto"))
+	w.must("deploy", "p.yaml")
+	over("shm")
+	if code := w.wait(2 * time.Minute); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	w.exactly(count, last)
+}

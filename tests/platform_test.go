@@ -33,6 +33,14 @@ func newCluster(t testing.TB, placement localwhisk.Placement) *cluster {
 // newClusterBehind has the hook reach the platform's API where front says.
 func newClusterBehind(t testing.TB, placement localwhisk.Placement, front func(host string) string) *cluster {
 	t.Helper()
+	return newClusterWith(t, placement, func(c *cluster, state, kafka string) (stop func()) {
+		return c.startHook(state, kafka, front(c.host))
+	})
+}
+
+// newClusterWith has a hook that start starts.
+func newClusterWith(t testing.TB, placement localwhisk.Placement, start func(c *cluster, state, kafka string) (stop func())) *cluster {
+	t.Helper()
 	state := t.TempDir()
 	c := &cluster{hook: "unix:" + filepath.Join(state, "hook.sock"), mark: "TMPDIR=" + t.TempDir(), log: &lockedBuffer{}}
 	p := localwhisk.New(localwhisk.Config{
@@ -63,7 +71,7 @@ func newClusterBehind(t testing.TB, placement localwhisk.Placement, front func(h
 			t.Logf("hook:\n%s", tail(c.log.String(), 4000))
 		}
 	})
-	stopHook = c.startHook(state, p.KafkaAddr(), front(c.host))
+	stopHook = start(c, state, p.KafkaAddr())
 	return c
 }
 
