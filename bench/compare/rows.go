@@ -36,8 +36,8 @@ func latencyRows() []rowSpec {
 
 func payloadRows() []rowSpec {
 	return []rowSpec{
-		hopRow("payload-ref-1m", "mesh to mesh, 1 MiB by reference", "<=1.5", "64 B, as often", "mesh-ref-1m", "mesh-ref-1m-64"),
-		hopRow("payload-ref-64m", "mesh to mesh, 64 MiB by reference", "<=1.5", "64 B, as often", "mesh-ref-64m", "mesh-ref-64m-64"),
+		hopRow("payload-ref-1m", "Go to Go, 2 processes, 1 MiB by reference", "<=1.5", "64 B, as often", "weft-ref-1m", "weft-ref-64"),
+		hopRow("payload-ref-64m", "Go to Go, 2 processes, 64 MiB by reference", "<=1.5", "64 B, as often", "weft-ref-64m", "weft-ref-64"),
 		{name: "payload-copy", what: "mesh over shared memory, 1 MiB events copied", unit: "GB/s", aim: ">=0.7", of: "memcpy, in and out",
 			value: metric{"mesh-shm-bulk", bandwidth}, reference: metric{"memcpy-1m", bandwidth}},
 		{name: "quic-bulk", what: "mesh over QUIC, 1 MiB events", unit: "GB/s", aim: ">=1", of: "TLS over TCP",
