@@ -21,10 +21,12 @@ const (
 
 // Item is what Receive gives.
 type Item struct {
-	Kind    Kind
-	Edge    uint16        // of an event
-	From    Slot          // of an event
-	Frame   frame.Frame   // the event; its slices are valid until Release, and only to be read
+	Kind Kind
+	Edge uint16 // of an event
+	From Slot   // of an event
+	// Frame is the event; its slices are valid until Release, and only to be read. A large payload may be the sender's
+	// memory, in which that one can still write.
+	Frame   frame.Frame
 	Barrier uint64        // number of a barrier
 	Version uint64        // of a barrier: the assignment that is valid behind it; 0: the one before it
 	Attempt frame.Attempt // of all kinds; of a rollback the new one

@@ -31,8 +31,9 @@ const (
 	MinSize = 8 << 20
 	// align is what regions begin at: what vectors and cache lines begin at too.
 	align = 64
-	// pause is how long a broker that has refused memory is not asked again.
-	pause = time.Second
+	// A broker that has refused memory is not asked again for firstPause, then for twice as long each time.
+	firstPause = time.Second
+	lastPause  = time.Minute
 )
 
 // ErrFull: there is no memory left for a region of that size, until others are released.
@@ -59,7 +60,8 @@ type Arena struct {
 	made   int          // bytes of all
 	live   int          // regions
 	spare  []*Region
-	after  time.Time // Make is not called before
+	after  time.Time     // Make is not called before
+	pause  time.Duration // the last one; 0 after it has given memory
 	closed bool
 }
 
@@ -167,7 +169,8 @@ func (a *Arena) grow(ctx context.Context, n int) error {
 	defer a.mu.Unlock()
 	switch {
 	case err != nil:
-		a.after = time.Now().Add(pause)
+		a.pause = min(max(2*a.pause, firstPause), lastPause)
+		a.after = time.Now().Add(a.pause)
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	case a.closed:
 		return errors.Join(ErrFull, f.Close(), memory.Close())
@@ -175,6 +178,7 @@ func (a *Arena) grow(ctx context.Context, n int) error {
 	a.files = append(a.files, &File{Number: uint32(count), File: f, memory: memory})
 	a.count.Add(1)
 	a.made += size
+	a.pause = 0
 	return nil
 }
 

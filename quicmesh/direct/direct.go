@@ -176,6 +176,7 @@ func (l Link) Add(old Link) Link {
 	l.Events += old.Events
 	l.Bytes += old.Bytes
 	l.Resent += old.Resent
+	l.Referred += old.Referred
 	l.Sessions += old.Sessions
 	l.NoCredit += old.NoCredit
 	l.Duplicates += old.Duplicates

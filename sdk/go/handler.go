@@ -34,7 +34,8 @@ type Output struct {
 	Time    time.Time         // event time; zero: the input's
 }
 
-// Event is the event being handled. It and its Payload are valid until Event returns.
+// Event is the event being handled. It and its Payload are valid until Event returns; a large payload is memory of the
+// function that has written it, where a write, or a later look, ends the process.
 type Event struct {
 	Payload json.RawMessage // a JSON object, byte for byte as it was sent; to be read only
 	f       frame.Frame
