@@ -40,7 +40,7 @@ func (i Identity) String() string {
 // Stream is one link's channel. Reads and writes each belong to one goroutine. A dialled stream may
 // stay unseen by the acceptor until the dialler writes to it.
 type Stream interface {
-	// Read and Write fail when the peer is out of reach: at once, or after a silence of seconds. Write
+	// Read and Write fail when the peer is out of reach: at once, or after a silence of less than a second. Write
 	// blocks while the peer does not read and the transport's bounded buffers are full.
 	io.ReadWriter
 	// Close may be called from any goroutine, and again. It ends both directions, on both sides: here

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,4 +155,34 @@ func BenchmarkThroughput(b *testing.B) {
 		near, far := rawEnds(b)
 		run(b, near, far)
 	})
+}
+
+// BenchmarkIdle is what it costs for a second to keep a connection on which nothing happens, both ends of it.
+func BenchmarkIdle(b *testing.B) {
+	const conns = 50
+	ca := newCA(b, "guest", "words")
+	to := listen(b, quicnet.Config{}, ca, count)
+	b.Cleanup(func() { to.Close() })
+	for i := range conns {
+		self := split
+		self.Index = i
+		from := listen(b, quicnet.Config{}, ca, self)
+		b.Cleanup(func() { from.Close() })
+		if _, err := from.Dial(b.Context(), to.Addr(), count); err != nil {
+			b.Fatal(err)
+		}
+	}
+	began, used := time.Now(), cpuTime(b)
+	for b.Loop() {
+		time.Sleep(time.Second)
+	}
+	b.ReportMetric(float64(cpuTime(b)-used)/float64(time.Since(began))/conns, "cores/conn")
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }

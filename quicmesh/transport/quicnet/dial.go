@@ -6,21 +6,28 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 
 	"github.com/quic-go/quic-go"
 
 	"github.com/weft-stream/weft/quicmesh/transport"
 )
 
-// Dial opens a link on the connection to peer at addr ("IP:PORT"), making that connection first when
-// there is none.
+// line is one dialled connection.
+type line struct {
+	conn  *quic.Conn
+	links int // open on it
+}
+
+// Dial opens a link to peer at addr ("IP:PORT"), on a connection of its own as long as there are few.
 func (t *Transport) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
-	conn, err := t.connection(ctx, target{addr, peer})
+	l, err := t.connection(ctx, target{addr, peer})
 	if err == nil {
 		var s *quic.Stream
-		if s, err = conn.OpenStreamSync(ctx); err == nil {
-			return &stream{quic: s, conn: conn, peer: peer}, nil
+		if s, err = l.conn.OpenStreamSync(ctx); err == nil {
+			return &stream{quic: s, conn: l.conn, peer: peer, left: func() { t.leave(l) }}, nil
 		}
+		t.leave(l)
 	}
 	if t.ctx.Err() != nil {
 		err = transport.ErrClosed
@@ -28,14 +35,15 @@ func (t *Transport) Dial(ctx context.Context, addr string, peer transport.Identi
 	return nil, fmt.Errorf("quicnet: dial %v at %s: %w", peer, addr, refusal(err))
 }
 
-// connection gives the living connection to a target. Concurrent callers share one dial; when it fails
-// for one, the next tries with its own context.
-func (t *Transport) connection(ctx context.Context, to target) (*quic.Conn, error) {
+// connection gives a living connection to a target for one more link: an unused one, a new one, or that with the
+// fewest links. One is dialled at a time; when that fails for one caller, the next tries with its own context.
+func (t *Transport) connection(ctx context.Context, to target) (*line, error) {
 	for {
 		t.mu.Lock()
-		if conn := t.dialled[to]; conn != nil && conn.Context().Err() == nil {
+		if l := t.free(to); l != nil {
+			l.links++
 			t.mu.Unlock()
-			return conn, nil
+			return l, nil
 		}
 		underway := t.dialing[to]
 		if underway == nil {
@@ -45,12 +53,13 @@ func (t *Transport) connection(ctx context.Context, to target) (*quic.Conn, erro
 			conn, err := t.connect(ctx, to)
 			t.mu.Lock()
 			delete(t.dialing, to)
+			l := &line{conn, 1}
 			if err == nil {
-				t.remember(to, conn)
+				t.remember(to, l)
 			}
 			t.mu.Unlock()
 			close(ended)
-			return conn, err
+			return l, err
 		}
 		t.mu.Unlock()
 		select {
@@ -61,13 +70,39 @@ func (t *Transport) connection(ctx context.Context, to target) (*quic.Conn, erro
 	}
 }
 
-// remember keeps conn for later dials while it lives. The caller holds mu.
-func (t *Transport) remember(to target, conn *quic.Conn) {
-	t.dialled[to] = conn
-	context.AfterFunc(conn.Context(), func() {
+// free is the connection that a further link takes; nil: a new one. The caller holds mu.
+func (t *Transport) free(to target) *line {
+	var best *line
+	alive := 0
+	for _, l := range t.dialled[to] {
+		if l.conn.Context().Err() != nil {
+			continue
+		}
+		if alive++; best == nil || l.links < best.links {
+			best = l
+		}
+	}
+	if best != nil && best.links > 0 && alive < mostConns {
+		return nil
+	}
+	return best
+}
+
+// leave notes that a link is closed.
+func (t *Transport) leave(l *line) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.links--
+}
+
+// remember keeps a connection for later dials while it lives. The caller holds mu.
+func (t *Transport) remember(to target, l *line) {
+	t.dialled[to] = append(t.dialled[to], l)
+	context.AfterFunc(l.conn.Context(), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if t.dialled[to] == conn {
+		t.dialled[to] = slices.DeleteFunc(t.dialled[to], func(other *line) bool { return other == l })
+		if len(t.dialled[to]) == 0 {
 			delete(t.dialled, to)
 		}
 	})

@@ -13,7 +13,8 @@ import (
 	"github.com/weft-stream/weft/quicmesh/transport/quicnet"
 )
 
-func TestOneConnectionForAllLinks(t *testing.T) {
+// Links have connections of their own as long as there are few, and one that is closed leaves its to the next.
+func TestFewConnectionsForAllLinks(t *testing.T) {
 	ca := newCA(t, "guest", "words")
 	var handshakes atomic.Int64
 	to := listen(t, quicnet.Config{Authorize: func(transport.Identity) error {
@@ -23,16 +24,25 @@ func TestOneConnectionForAllLinks(t *testing.T) {
 	defer to.Close()
 	from := listen(t, quicnet.Config{}, ca, split)
 	defer from.Close()
+	dial := func() transport.Stream {
+		s, err := from.Dial(t.Context(), to.Addr(), count)
+		if err != nil {
+			t.Error(err)
+		}
+		return s
+	}
+	for range 3 {
+		dial().Close()
+	}
+	if n := handshakes.Load(); n != 1 {
+		t.Errorf("%d connections for one link after the other", n)
+	}
 	var dials sync.WaitGroup
 	for range 10 {
-		dials.Go(func() {
-			if _, err := from.Dial(t.Context(), to.Addr(), count); err != nil {
-				t.Error(err)
-			}
-		})
+		dials.Go(func() { dial() })
 	}
 	dials.Wait()
-	if n := handshakes.Load(); n != 1 {
+	if n := handshakes.Load(); n != 4 {
 		t.Errorf("%d connections for 10 links", n)
 	}
 }

@@ -70,7 +70,7 @@ func TestCutIsNoticed(t *testing.T) {
 		if _, err := near.Read(make([]byte, 1)); err == nil {
 			t.Error("read over a cut cable")
 		}
-		if took := time.Since(cut); took > 6*time.Second {
+		if took := time.Since(cut); took > time.Second {
 			t.Errorf("the cut was noticed after %v of simulated time", took)
 		}
 		begin := time.Now()

@@ -18,6 +18,7 @@ type stream struct {
 	quic    *quic.Stream
 	conn    *quic.Conn
 	peer    transport.Identity
+	left    func() // called once, by Close
 	closed  atomic.Bool
 	writing sync.Mutex // held during a Write: QUIC's Close must not meet it
 }
@@ -57,6 +58,7 @@ func (s *stream) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.left()
 	s.quic.CancelRead(0)
 	s.quic.SetWriteDeadline(time.Unix(1, 0)) // a Write that is blocked returns and lets go of writing
 	s.writing.Lock()

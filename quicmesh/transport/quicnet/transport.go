@@ -27,11 +27,11 @@ type Transport struct {
 
 	mu      sync.Mutex
 	conns   map[*quic.Conn]struct{} // all, for Close
-	dialled map[target]*quic.Conn
+	dialled map[target][]*line
 	dialing map[target]chan struct{} // closed when the dial under way has ended
 }
 
-// target is what a dialled connection is kept under.
+// target is what dialled connections are kept under.
 type target struct {
 	addr string
 	peer transport.Identity
@@ -55,12 +55,12 @@ func New(c Config) (*Transport, error) {
 		quic:    &quic.Transport{Conn: c.PacketConn},
 		streams: make(chan *stream, maxLinks),
 		conns:   map[*quic.Conn]struct{}{},
-		dialled: map[target]*quic.Conn{},
+		dialled: map[target][]*line{},
 		dialing: map[target]chan struct{}{},
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	var err error
-	if t.listener, err = t.quic.Listen(c.server(), quicConfig(maxLinks, -1)); err != nil {
+	if t.listener, err = t.quic.Listen(c.server(), quicConfig(maxLinks/mostConns, -1)); err != nil {
 		t.stop()
 		return nil, errors.Join(fmt.Errorf("quicnet: listen as %v: %w", c.Self, err), t.packets.Close())
 	}
@@ -99,7 +99,7 @@ func (t *Transport) streamsLoop(conn *quic.Conn) {
 			return
 		}
 		select {
-		case t.streams <- &stream{quic: s, conn: conn, peer: peer}:
+		case t.streams <- &stream{quic: s, conn: conn, peer: peer, left: func() {}}:
 		case <-conn.Context().Done():
 			return
 		case <-t.ctx.Done():
