@@ -63,7 +63,13 @@ func newOutEdge(m *Mesh, c OutEdge) *outEdge {
 // send waits for credit and puts f on the link or links that the routing chooses. Its payload may lie in memory.
 func (e *outEdge) send(ctx context.Context, f *frame.Frame, memory replay.Memory) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	err := e.put(ctx, f, memory)
+	e.mu.Unlock() // a defer would cost more than the rest of this
+	return err
+}
+
+// put is send; the caller holds mu.
+func (e *outEdge) put(ctx context.Context, f *frame.Frame, memory replay.Memory) error {
 	size := f.Size()
 	for {
 		if err := e.refuses(f.Attempt); err != nil {

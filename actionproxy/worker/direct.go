@@ -354,8 +354,8 @@ func (h *held) blame(reason string) bool {
 	if !h.page.Working() {
 		return false
 	}
-	h.page.Forget()
 	id := h.page.ID()
+	h.page.Forget()
 	h.begin.Deaths = map[string][]string{id: append(h.begin.Deaths[id], reason)} // events before it are finished
 	return true
 }

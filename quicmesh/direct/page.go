@@ -15,29 +15,30 @@ import (
 // PageSize is a Page's, in bytes.
 const PageSize = 16384
 
-// The page's layout: words, the counters of the stage and of those that are fused with it, then the event's id and
-// trace behind their lengths.
+// The page's layout: a word, the counters of the stage and of those that are fused with it, then two places for an
+// event in turn: the lengths of its id and trace, and these.
 const (
-	offVersion = 0  // grows before and after each change: odd during one
-	offDone    = 8  // events finished in all
-	offWork    = 16 // 1: the function has the event
-	offLengths = 24 // of id and trace, 2 bytes each
-	offCounts  = 64
-	offText    = 8192
+	// offState is the word: twice the events finished, and 1 more while the function has one, whose place was written
+	// before.
+	offState  = 0
+	offCounts = 64
+	offPlaces = 8192
+	placeSize = (PageSize - offPlaces) / 2
+	offText   = 4 // in a place
 
 	// MostStages bounds the stages whose events are counted in it.
-	MostStages = (offText - offCounts) / int(unsafe.Sizeof(outlet.Counts{}))
-
+	MostStages = (offPlaces - offCounts) / int(unsafe.Sizeof(outlet.Counts{}))
 	// MostID bounds the part of an id that is noted, in bytes.
-	MostID = 4096
+	MostID = 3072
 )
 
 // Page is memory that a function and its proxy share: the function notes the event in work, where the proxy
 // finds it after the function's death, and counts events. What the function writes there is a hint: whoever reads it checks.
 type Page struct {
-	memory              *shm.Memory
-	version, done, work *atomic.Uint64
-	b                   []byte
+	memory *shm.Memory
+	state  *atomic.Uint64
+	now    uint64 // state, as the function has left it
+	b      []byte
 }
 
 // NewPage makes a page, and the file to hand over, which is the caller's to close.
@@ -59,7 +60,8 @@ func openPage(f *os.File) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Page{m, m.Word64(offVersion), m.Word64(offDone), m.Word64(offWork), m.Bytes()}, nil
+	state := m.Word64(offState)
+	return &Page{m, state, state.Load(), m.Bytes()}, nil
 }
 
 // Counts are the counters of a stage: 0 is the first, further ones are fused with it. They go on over the function's
@@ -72,34 +74,40 @@ func (p *Page) Counts(stage int) *outlet.Counts {
 // Close unmaps the page.
 func (p *Page) Close() error { return p.memory.Close() }
 
+// place is that of an event by its number.
+func (p *Page) place(number uint64) []byte {
+	at := offPlaces + int(number&1)*placeSize
+	return p.b[at : at+placeSize : at+placeSize]
+}
+
 // begin notes the event that the function gets.
 func (p *Page) begin(f *frame.Frame) {
 	id, trace := noted(f.ID), outlet.TraceOf(f)
-	p.version.Add(1)
-	binary.LittleEndian.PutUint16(p.b[offLengths:], uint16(len(id)))
-	binary.LittleEndian.PutUint16(p.b[offLengths+2:], uint16(len(trace)))
-	copy(p.b[offText+copy(p.b[offText:], id):], trace)
-	p.work.Store(1)
-	p.version.Add(1)
+	b := p.place(p.now / 2)
+	binary.LittleEndian.PutUint16(b, uint16(len(id)))
+	binary.LittleEndian.PutUint16(b[2:], uint16(len(trace)))
+	copy(b[offText+copy(b[offText:], id):], trace)
+	p.now++
+	p.state.Store(p.now)
 }
 
 // end notes that the function has finished it.
 func (p *Page) end() {
-	p.work.Store(0)
-	p.done.Add(1)
+	p.now++
+	p.state.Store(p.now)
 }
 
 // noted is the part of an id that is.
 func noted(id []byte) []byte { return id[:min(len(id), MostID)] }
 
 // Done is the number of events finished, in all lives of the function.
-func (p *Page) Done() uint64 { return p.done.Load() }
+func (p *Page) Done() uint64 { return p.state.Load() / 2 }
 
 // Working tells whether the function has an event.
-func (p *Page) Working() bool { return p.work.Load() != 0 }
+func (p *Page) Working() bool { return p.state.Load()%2 != 0 }
 
-// Forget notes that nobody has the event any more.
-func (p *Page) Forget() { p.work.Store(0) }
+// Forget notes that nobody has the event any more, after the function's death.
+func (p *Page) Forget() { p.state.Store(p.state.Load() &^ 1) }
 
 // ID is what names the event that the function has or had last.
 func (p *Page) ID() string { id, _ := p.event(); return id }
@@ -110,13 +118,12 @@ func (p *Page) Trace() string { _, trace := p.event(); return trace }
 // event reads a copy. One that changes all the time is read as it is in the end.
 func (p *Page) event() (id, trace string) {
 	for range 10 {
-		before := p.version.Load()
-		var lengths [4]byte
-		copy(lengths[:], p.b[offLengths:])
-		n := min(int(binary.LittleEndian.Uint16(lengths[:])), MostID)
-		m := min(int(binary.LittleEndian.Uint16(lengths[2:])), PageSize-offText-n)
-		id, trace = string(p.b[offText:offText+n]), string(p.b[offText+n:offText+n+m])
-		if before%2 == 0 && p.version.Load() == before {
+		before := p.state.Load()
+		b := p.place((before - 1) / 2) // the one in work, or the last one
+		n := min(int(binary.LittleEndian.Uint16(b)), MostID)
+		m := min(int(binary.LittleEndian.Uint16(b[2:])), placeSize-offText-n)
+		id, trace = string(b[offText:offText+n]), string(b[offText+n:offText+n+m])
+		if p.state.Load()-before < 2 { // the next one has the other place
 			break
 		}
 	}

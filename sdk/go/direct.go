@@ -31,19 +31,18 @@ type mesh struct {
 	cause   quicmesh.Event // what is handled
 
 	enc     *encoder
-	made    []output
 	outputs []outlet.Output
-	buf     []byte          // keys, headers and payloads of made
+	places  []place         // where in buf the outputs' slices are
+	buf     []byte          // ids, keys, headers and payloads
 	headers []byte          // of one output
 	regions []*arena.Region // of the event's large outputs, and Alloc's
 	failed  error           // first failure of emit in this event
 }
 
-// output is one whose slices are in buf: id, key, headers and payload end there; but for a payload in a region.
-type output struct {
-	outlet.Output
-	apart                            bool
+// place is an output's in buf: its id, key, headers and payload end there.
+type place struct {
 	begin, id, key, headers, payload int
+	apart                            bool // the payload lies elsewhere
 	failed                           bool // fused stages: the key is why
 }
 
@@ -148,7 +147,7 @@ func (m *mesh) handle(it *quicmesh.Item) error {
 		cause := fmt.Sprintf("the function died on this event %d times, at last: %s", len(history), history[len(history)-1])
 		return m.Outlet.Fail(m.Context(), &m.cause, outlet.ErrorText(cause), history)
 	}
-	m.event = Event{Payload: f.Payload, f: *f}
+	m.event.Payload, m.event.f = f.Payload, *f
 	err := handle(m.handler, m.ctx, &m.event)
 	if err == nil {
 		err = m.failed
@@ -163,6 +162,7 @@ func (m *mesh) handle(it *quicmesh.Item) error {
 
 // end runs the function's end, whose outputs are of no event.
 func (m *mesh) end(it *quicmesh.Item) error {
+	m.event = Event{}
 	err := end(m.handler, m.ctx)
 	if err == nil {
 		err = m.failed
@@ -172,7 +172,7 @@ func (m *mesh) end(it *quicmesh.Item) error {
 	}
 	m.Outlet.CountFused(m.chain.counts())
 	m.cause = quicmesh.Event{ID: fmt.Appendf(nil, "%s[%d]:end", m.stage.Name, m.stage.Slot), Attempt: it.Attempt}
-	if len(m.made) > 0 {
+	if len(m.outputs) > 0 {
 		if err := m.send(); err != nil {
 			return err
 		}
@@ -186,10 +186,9 @@ func (m *mesh) clear() {
 		r.Release()
 	}
 	clear(m.regions)
-	clear(m.made)
 	clear(m.outputs)
 	m.regions = m.regions[:0]
-	m.made, m.buf, m.failed = m.made[:0], m.buf[:0], nil
+	m.places, m.outputs, m.buf, m.failed = m.places[:0], m.outputs[:0], m.buf[:0], nil
 	if cap(m.buf) > 1<<20 {
 		m.buf = nil
 	}
@@ -197,17 +196,15 @@ func (m *mesh) clear() {
 
 // send sends what was made of cause.
 func (m *mesh) send() error {
-	m.outputs = m.outputs[:0]
-	for i := range m.made {
-		o := &m.made[i]
-		o.ID, o.Key, o.Headers = m.buf[o.begin:o.id], m.buf[o.id:o.key], m.buf[o.key:o.headers]
-		if !o.apart {
-			o.Payload = m.buf[o.headers:o.payload]
+	for i := range m.outputs { // buf stays where it is now
+		o, at := &m.outputs[i], &m.places[i]
+		o.ID, o.Key, o.Headers = m.buf[at.begin:at.id], m.buf[at.id:at.key], m.buf[at.key:at.headers]
+		if !at.apart {
+			o.Payload = m.buf[at.headers:at.payload]
 		}
-		if o.failed {
+		if at.failed {
 			o.Failure, o.Key = o.Key, nil
 		}
-		m.outputs = append(m.outputs, o.Output)
 	}
 	return m.Outlet.Outputs(m.Context(), &m.cause, m.outputs)
 }
@@ -219,46 +216,50 @@ func (m *mesh) emit(out Output) {
 	if m.failed != nil {
 		return
 	}
-	payload, err := m.enc.payload(&out)
-	if err != nil {
-		m.failed = err
-		return
-	}
-	if payload == nil {
-		return
-	}
 	var f frame.Frame
+	if raw := rawOf(out.Value); out.Payload == nil && m.isInput(raw) {
+		f.Payload = raw
+	} else if f.Payload, m.failed = m.enc.payload(&out); m.failed != nil || f.Payload == nil {
+		return
+	}
 	if f.Edge, m.failed = m.ctx.stage.edge(out.To); m.failed != nil {
 		return
 	}
 	if m.headers, m.failed = out.describe(&f, m.headers[:0]); m.failed != nil {
 		return
 	}
-	f.Payload = payload
 	m.put(&f)
+}
+
+// isInput tells whether a payload is the input's, where it lies: it is JSON already, and stays there until the event
+// is done.
+func (m *mesh) isInput(payload []byte) bool {
+	in := m.event.Payload
+	return len(payload) > 0 && len(payload) == len(in) && &payload[0] == &in[0]
 }
 
 // put keeps an output.
 func (m *mesh) put(f *frame.Frame) {
-	o := output{begin: len(m.buf), failed: f.Type == frame.Failed}
-	o.Edge, o.EventTime = f.Edge, f.EventTime
+	at := place{begin: len(m.buf), failed: f.Type == frame.Failed}
 	m.buf = append(m.buf, f.ID...)
-	o.id = len(m.buf)
+	at.id = len(m.buf)
 	m.buf = append(m.buf, f.Key...)
-	o.key = len(m.buf)
+	at.key = len(m.buf)
 	m.buf = append(m.buf, f.Headers...)
-	o.headers = len(m.buf)
+	at.headers = len(m.buf)
+	o := outlet.Output{Edge: f.Edge, EventTime: f.EventTime}
 	switch {
-	case m.owns(f.Payload):
-		o.Payload, o.apart = f.Payload, true
+	case m.isInput(f.Payload) || m.owns(f.Payload):
+		o.Payload, at.apart = f.Payload, true
 	case len(f.Payload) >= quicmesh.ReferFrom:
-		o.Payload, o.apart = m.alloc(len(f.Payload)), true
+		o.Payload, at.apart = m.alloc(len(f.Payload)), true
 		copy(o.Payload, f.Payload)
 	default:
 		m.buf = append(m.buf, f.Payload...)
 	}
-	o.payload = len(m.buf)
-	m.made = append(m.made, o)
+	at.payload = len(m.buf)
+	m.places = append(m.places, at)
+	m.outputs = append(m.outputs, o)
 }
 
 // alloc gives memory until the event is done.
