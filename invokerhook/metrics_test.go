@@ -67,3 +67,33 @@ func TestMetrics(t *testing.T) {
 		return strings.Contains(read(), "weft_restarts_total"+of+`,reason="hook"} 1`+"\n")
 	})
 }
+
+// TestFusedMetrics: each stage of a group has its own counters, under the name that the pipeline has for it.
+func TestFusedMetrics(t *testing.T) {
+	s := newSite(t, func(c *invokerhook.Config) { c.Metrics = "127.0.0.1:0" })
+	pl := twoStages(240_000)
+	out := pl.Stage("out")
+	out.Fused = []pipeline.Stage{{Name: "out"}, {Name: "last"}}
+	p := s.staffOf(pl)
+	p["out"].send(control.TypeStats, control.Stats{SlotState: p["out"].state(), In: 3, Fused: []control.StageCounts{{Stage: "forged", In: 7, Out: 6, Failed: 1}}})
+	const of = `{namespace="guest",pipeline="p",stage="last",slot="0",fused="out"} `
+	text := ""
+	await(t, "the counters are known", func() bool {
+		r, err := http.Get("http://" + s.hook.MetricsAddr() + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		text = string(b)
+		return err == nil && strings.Contains(text, "weft_events_in_total"+of+"7\n")
+	})
+	for _, want := range []string{"weft_events_out_total" + of + "6\n", "weft_events_failed_total" + of + "1\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "forged") {
+		t.Error("a worker has named a stage")
+	}
+}
