@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -386,6 +387,109 @@ func TestWhyNotFused(t *testing.T) {
 	want := "p.yaml: ok: in → split → check+last → odd → failed → out\nnot fused: split and check: its routing is broadcast\n"
 	if got := w.stdout.String(); got != want {
 		t.Errorf("weft validate says\n%s, want\n%s", got, want)
+	}
+}
+
+// deadly are functions of which the second dies on an event of the first's, and what it has besides goes on.
+var deadly = files{
+	"split.go": togetherGo["split.go"],
+	"last.go": `package main
+
+import (
+	"context"
+	"os"
+
+	weft "github.com/weft-stream/weft/sdk/go"
+)
+
+func main() {
+	weft.Map(func(ctx context.Context, e map[string]any) (map[string]any, error) {
+		if e["word"] == "kill-last" {
+			os.Exit(4)
+		}
+		return e, nil
+	})
+}
+`,
+	"check.go": `package main
+
+import (
+	"context"
+	"os"
+
+	weft "github.com/weft-stream/weft/sdk/go"
+)
+
+type event struct {
+	Word string ` + "`json:\"word\"`" + `
+	ID   string ` + "`json:\"id\"`" + `
+}
+
+func main() {
+	weft.Map(func(ctx context.Context, e event) (event, error) {
+		if e.Word == "kill" {
+			os.Exit(3)
+		}
+		return event{e.Word, weft.EventOf(ctx).ID()}, nil
+	})
+}
+`,
+	"split.py": togetherPython["split.py"],
+	"check.py": `import os
+
+
+def main(event, ctx):
+    if event["word"] == "kill":
+        os._exit(3)
+    return {"word": event["word"], "id": ctx.id}
+`,
+	"last.py": `import os
+
+
+def main(event):
+    if event["word"] == "kill-last":
+        os._exit(4)
+    return event
+`,
+}
+
+// TestFusedPoison: an event that kills the process in one of its stages goes to that stage's error edge, as it
+// would apart, and what else was made with it goes on.
+func TestFusedPoison(t *testing.T) {
+	for _, suffix := range []string{"go", "py"} {
+		for _, retries := range []string{"0", "1"} {
+			t.Run(suffix+" "+retries, func(t *testing.T) {
+				run := func(fuse string) results {
+					dir := t.TempDir()
+					spec := strings.NewReplacer("SUFFIX", suffix, "fuse: auto", "fuse: "+fuse).Replace(together)
+					write(t, dir, "p.yaml", regexp.MustCompile(`(function: .*\})\}`).ReplaceAllString(spec, "$1, retries: "+retries+"}"))
+					for name, text := range deadly {
+						write(t, dir, name, text)
+					}
+					in := write(t, dir, "in.txt", "one kill two\nkill kill kill-last three\nkill\nfour\n")
+					w := weftIn(t, dir, "run", "p.yaml", "--in", in)
+					if code := w.wait(2 * time.Minute); code != 0 {
+						t.Fatalf("exit code %d", code)
+					}
+					lines := func(text string) string { return strings.Join(slices.Sorted(strings.Lines(text)), "") }
+					read := func(name string) string {
+						b, err := os.ReadFile(filepath.Join(dir, name))
+						if err != nil {
+							t.Fatal(err)
+						}
+						return lines(string(b))
+					}
+					return results{lines(w.stdout.String()), read("odd.ndjson"), read("failed.ndjson"), read("together.dead.ndjson")}
+				}
+				apart, fused := run("never"), run("auto")
+				if fused != apart {
+					t.Errorf("fused:\n%+v\napart:\n%+v", fused, apart)
+				}
+				if strings.Count(apart.failed, `"stage":"check"`) != 4 || strings.Count(apart.dead, `"stage":"last"`) != 1 || strings.Count(apart.out, "\n") != 4 {
+					t.Errorf("apart:\n%+v", apart)
+				}
+			})
+		}
 	}
 }
 

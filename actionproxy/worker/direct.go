@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -356,7 +357,12 @@ func (h *held) blame(reason string) bool {
 	}
 	id := h.page.ID()
 	h.page.Forget()
-	h.begin.Deaths = map[string][]string{id: append(h.begin.Deaths[id], reason)} // events before it are finished
+	deaths := map[string][]string{}
+	if h.page.Done() == h.finished { // else events before it are finished
+		deaths = maps.Clone(h.begin.Deaths) // of what fused stages have made of one event, more than one may kill
+	}
+	deaths[id] = append(deaths[id], reason)
+	h.begin.Deaths = deaths
 	return true
 }
 

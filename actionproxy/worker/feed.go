@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"fmt"
-
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/outlet"
 )
@@ -55,7 +53,7 @@ func (w *work) feed(life int, b []byte) (feeding, error) {
 // restart begins anew with a function that knows nothing: its events are numbered from 1.
 func (w *work) restart(b []byte) []byte {
 	w.start, w.ordinal, w.unfed, w.running = false, 0, 0, w.running[:0]
-	f := frame.Frame{Header: frame.Header{Type: frame.Start, Attempt: w.attempt}, Payload: w.stage}
+	f := frame.Frame{Header: frame.Header{Type: frame.Start, Attempt: w.attempt}, Payload: w.startBody()}
 	return f.Append(b)
 }
 
@@ -73,7 +71,7 @@ func (w *work) next(f *feeding) {
 			w.progress = w.now()
 		}
 		w.ordinal++
-		e.ordinal = w.ordinal
+		e.ordinal, e.at = w.ordinal, ""
 		w.running = append(w.running, e)
 		e.feed(f)
 	}
@@ -104,13 +102,13 @@ func (w *work) died(reason string) (blamed bool) {
 		w.clear(e)
 	}
 	if len(w.running) == 1 && w.running[0].kind == eventEntry {
-		blamed = true
-		w.blame(w.running[0], reason)
+		blamed = w.blame(w.running[0], reason)
 	}
 	w.careful = 0
 	for _, e := range w.running {
 		if !e.done {
 			w.careful++
+			e.watched = true
 		}
 	}
 	w.life++
@@ -119,14 +117,23 @@ func (w *work) died(reason string) (blamed bool) {
 	return blamed
 }
 
-func (w *work) blame(e *entry, reason string) {
-	e.history = append(e.history, reason)
-	if len(e.history) <= w.retries {
-		return
+// blame says whether it was the event; of a fused group that is known when the function has been asked where
+// it is.
+func (w *work) blame(e *entry, reason string) bool {
+	switch {
+	case w.fused && !e.watched:
+		return false
+	case w.fused && e.at != "":
+		e.blame(reason)
+		return true
 	}
-	e.failure = outlet.ErrorObject(fmt.Sprintf("the function died on this event %d times, at last: %s", len(e.history), reason))
-	w.complete(e)
-	w.finished++
+	e.history = append(e.history, reason)
+	if len(e.history) > w.retries {
+		e.failure = outlet.ErrorObject(outlet.Deadly(e.history))
+		w.complete(e)
+		w.finished++
+	}
+	return true
 }
 
 // progressed is how many events were finished so far.

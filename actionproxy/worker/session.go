@@ -275,6 +275,8 @@ func (o *session) take(f *frame.Frame) error {
 		return o.work.output(f.Attempt, f.Seq, out, nil)
 	case frame.Error:
 		return o.work.fail(f.Attempt, f.Seq, bytes.Clone(f.Payload))
+	case frame.At:
+		o.work.reached(f.Attempt, f.Seq, string(f.ID))
 	case frame.Done:
 		o.count(f.Payload)
 		o.work.done(f.Attempt, f.Seq, f.Flags&frame.Cumulative != 0)

@@ -32,6 +32,7 @@ type stream struct {
 
 func newStream(s *slot) *stream {
 	w := newWork(s.stage.Retries, startPayload(s), s.assignment.Attempt)
+	w.fused = len(s.fused) > 0
 	s.logs.traceBy(w.trace)
 	return &stream{slot: s, function: function{slot: s}, work: w}
 }

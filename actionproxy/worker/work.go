@@ -53,6 +53,7 @@ type work struct {
 	last     []byte    // trace of the event finished last
 	progress time.Time // when the function last said something, or got an event with none in work
 	closed   bool
+	fused    bool // the function serves several stages
 }
 
 // entry is one thing in work.
@@ -70,6 +71,7 @@ type entry struct {
 	made    int        // bytes of outputs
 	failure []byte     // {"error": …}: the event goes to the error edge
 	history []string   // how the function died on it
+	within             // what is known of it in fused stages
 }
 
 type entryKind uint8
@@ -190,6 +192,9 @@ func (w *work) output(a frame.Attempt, ordinal uint64, o outlet.Output, b *buf.B
 	}
 	if w.held > maxHeldBytes {
 		return fmt.Errorf("it has made more than %d MiB of outputs without finishing an event", maxHeldBytes>>20)
+	}
+	if o.Failure != nil {
+		o.History = e.deaths[string(o.ID)]
 	}
 	e.outputs = append(e.outputs, o)
 	if b != nil {

@@ -142,13 +142,23 @@ func (f *Function) End(a frame.Attempt) error { return f.mesh.EndOf(f.ctx, a) }
 // Work notes that the function gets an event. It returns how that has killed the function before.
 func (f *Function) Work(fr *frame.Frame) (history []string) {
 	f.Page.Counts(0).In.Add(1)
-	if len(f.Begin.Deaths) > 0 {
-		history = f.Begin.Deaths[string(noted(fr.ID))]
-	}
-	if len(history) <= f.Begin.Retries {
+	return f.Within(fr)
+}
+
+// Within notes that a stage behind the first gets an event of its own, like Work.
+func (f *Function) Within(fr *frame.Frame) (history []string) {
+	if history = f.Deaths(fr.ID); len(history) <= f.Begin.Retries {
 		f.Page.begin(fr)
 	}
 	return history
+}
+
+// Deaths are how an event has killed the function.
+func (f *Function) Deaths(id []byte) []string {
+	if len(f.Begin.Deaths) == 0 {
+		return nil
+	}
+	return f.Begin.Deaths[string(noted(id))]
 }
 
 // Worked notes that the function has finished an event.

@@ -69,6 +69,7 @@ const (
 	Done    Type = 18 // function to proxy: the event with this ordinal is finished, its outputs precede
 	Error   Type = 19 // function to proxy: the event failed; payload: JSON {"error": …}
 	Failed  Type = 20 // function to proxy: an event between two fused stages failed; key: JSON {"error": …}
+	At      Type = 21 // function to proxy: a fused stage gets the event with this id
 )
 
 // Flags of a frame.

@@ -64,9 +64,10 @@ type Output struct {
 	EventTime int64 // 0: the input's
 	Headers   []byte
 	Payload   []byte
-	Passed    int    // bytes of a payload that no edge takes, and that is not here; 0: none
-	ID        []byte // of what a fused group has made; see Fuse
-	Failure   []byte // {"error": …}: not an output but an event on which a stage of such a group has failed
+	Passed    int      // bytes of a payload that no edge takes, and that is not here; 0: none
+	ID        []byte   // of what a fused group has made; see Fuse
+	Failure   []byte   // {"error": …}: not an output but an event on which a stage of such a group has failed
+	History   []string // of such an event: how the function died on it
 }
 
 // Letter is what an error edge carries, and the dead letters are made of.
@@ -90,6 +91,11 @@ func New(c Config) *Outlet {
 		}
 	}
 	return o
+}
+
+// Deadly is why an event fails on which the function has died so often.
+func Deadly(history []string) string {
+	return fmt.Sprintf("the function died on this event %d times, at last: %s", len(history), history[len(history)-1])
 }
 
 // ByStage is what a function is told, so that it can name an edge.
@@ -140,7 +146,7 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 		var err error
 		switch {
 		case out.Failure != nil:
-			err = stage.fail(ctx, &o.event, max(len(out.Payload), out.Passed), CauseOf(out.Failure), nil)
+			err = stage.fail(ctx, &o.event, max(len(out.Payload), out.Passed), CauseOf(out.Failure), out.History)
 		case out.Passed > 0:
 			cause := fmt.Sprintf("%v: payload of %d bytes, at most %d", quicmesh.ErrTooLarge, out.Passed, stage.Largest())
 			err = stage.fail(ctx, &o.event, out.Passed, ErrorText(cause), nil)

@@ -132,7 +132,9 @@ func (m *mesh) start() error {
 		return &ownError{err}
 	}
 	m.handler = h
-	m.chain, _ = h.(*chain)
+	if m.chain, _ = h.(*chain); m.chain != nil {
+		m.chain.enter = m.enter
+	}
 	return nil
 }
 
@@ -144,7 +146,7 @@ func (m *mesh) handle(it *quicmesh.Item) error {
 		return m.Outlet.Bypass(m.Context(), &m.cause, f.Payload)
 	}
 	if history := m.Work(f); len(history) > m.Function.Begin.Retries {
-		cause := fmt.Sprintf("the function died on this event %d times, at last: %s", len(history), history[len(history)-1])
+		cause := outlet.Deadly(history)
 		return m.Outlet.Fail(m.Context(), &m.cause, outlet.ErrorText(cause), history)
 	}
 	m.event.Payload, m.event.f = f.Payload, *f
@@ -158,6 +160,14 @@ func (m *mesh) handle(it *quicmesh.Item) error {
 		return m.Outlet.Fail(m.Context(), &m.cause, outlet.CauseOf(failure(err)), nil)
 	}
 	return m.send()
+}
+
+// enter notes that a fused stage gets an event, or says why it doesn't.
+func (m *mesh) enter(_ int, f *frame.Frame) error {
+	if history := m.Within(f); len(history) > m.Function.Begin.Retries {
+		return errors.New(outlet.Deadly(history))
+	}
+	return nil
 }
 
 // end runs the function's end, whose outputs are of no event.
@@ -203,7 +213,7 @@ func (m *mesh) send() error {
 			o.Payload = m.buf[at.headers:at.payload]
 		}
 		if at.failed {
-			o.Failure, o.Key = o.Key, nil
+			o.Failure, o.Key, o.History = o.Key, nil, m.Deaths(o.ID)
 		}
 	}
 	return m.Outlet.Outputs(m.Context(), &m.cause, m.outputs)

@@ -3,6 +3,7 @@ package weft
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -98,6 +99,7 @@ func (f *fusion) begin(ctx context.Context, _ Emit) (Handler, error) {
 // chain is a Handler of Handlers. What one emits is kept until its Event has returned: an error drops it, and
 // then no further stage may have seen it.
 type chain struct {
+	enter   func(stage int, f *frame.Frame) error // is told what a stage behind the first gets; its error fails that
 	links   []*link
 	put     func(*frame.Frame)
 	counted []byte
@@ -190,6 +192,17 @@ func (l *link) handle(e *Event) error {
 	return err
 }
 
+// take runs the event that the stage before has made.
+func (l *link) take() error {
+	if l.chain.enter != nil {
+		if err := l.chain.enter(l.index, &l.event.f); err != nil {
+			l.in++
+			return err
+		}
+	}
+	return l.handle(&l.event)
+}
+
 // emit keeps an output.
 func (l *link) emit(out Output) {
 	if l.handler == nil {
@@ -272,7 +285,7 @@ func (l *link) handOn() {
 		}
 		next := l.next
 		next.event = Event{Payload: m.Payload, f: m.Frame}
-		if err := next.handle(&next.event); err != nil {
+		if err := next.take(); err != nil {
 			next.fail(err)
 		}
 	}
@@ -290,3 +303,34 @@ func (l *link) fail(err error) {
 
 // maxCause bounds what a key can hold, in bytes.
 const maxCause = 0xFFFF
+
+// watch is what the proxy wants of fused stages after a death.
+type watch struct {
+	Careful int               `json:"careful"` // of so many events it wants to know which stage gets what
+	Skip    map[string]string `json:"skip"`    // why stages fail on events that have killed too often, by their ids
+}
+
+// watchBy reads it from Start.
+func (s *stream) watchBy(start []byte) error {
+	s.watch = watch{}
+	if err := json.Unmarshal(start, &s.watch); err != nil {
+		return fmt.Errorf("decode Start: %w", err)
+	}
+	if s.watch.Careful > 0 {
+		s.chain.enter = s.enter
+	}
+	return nil
+}
+
+// enter tells the proxy what a stage gets, before it does.
+func (s *stream) enter(stage int, f *frame.Frame) error {
+	if cause, ok := s.watch.Skip[string(f.ID)]; ok {
+		return errors.New(cause)
+	}
+	if s.watch.Careful == 0 {
+		return nil
+	}
+	s.append(&frame.Frame{Header: frame.Header{Type: frame.At, Edge: uint16(stage), Seq: s.seq}, ID: f.ID})
+	s.write()
+	return nil
+}

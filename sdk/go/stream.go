@@ -26,6 +26,7 @@ type stream struct {
 
 	handler Handler
 	chain   *chain // the handler, if it is one of fused stages
+	watch   watch
 	ctx     *eventContext
 	event   Event
 
@@ -118,7 +119,12 @@ func (s *stream) start(f frame.Frame) error {
 		return err
 	}
 	s.handler = h
-	s.chain, _ = h.(*chain)
+	if s.chain, _ = h.(*chain); s.chain != nil {
+		err = s.watchBy(f.Payload)
+	}
+	if err != nil {
+		return err
+	}
 	s.append(&frame.Frame{Header: frame.Header{Type: frame.Ready}})
 	s.idle()
 	return nil
@@ -136,6 +142,7 @@ func (s *stream) handle(f frame.Frame) {
 		s.append(&frame.Frame{Header: frame.Header{Type: frame.Error, Seq: f.Seq}, Payload: failure(err)})
 	}
 	s.done = f.Seq
+	s.watch.Careful = max(0, s.watch.Careful-1)
 	if len(s.out) >= flushSize || time.Since(s.flushed) > flushWait {
 		s.flush()
 	}

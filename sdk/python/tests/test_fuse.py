@@ -38,7 +38,7 @@ class Groups(unittest.TestCase):
         failed = put[-1]
         self.assertEqual(json.loads(failed[6]), {"to": "b"})
         self.assertLess(len(failed[3]), 65536)
-        self.assertEqual([(x.took, x.inside) for x in links], [(1, 1), (2, 0)])
+        self.assertEqual([(x.took, x.inside) for x in links], [(0, 1), (2, 0)])
 
     def test_an_error_drops_all(self):
         seen = []

@@ -74,6 +74,7 @@ class Link:
         self.all = frame.ALL_EDGES - index
         self.out = True  # what goes to all edges leaves the group
         self.next = None
+        self.enter = None  # is told what this stage gets, and may say why it fails on that without a look
         self.took = self.inside = 0  # events, and outputs that went to the next stage alone, since they were told
         self.made = None
         self.handler = function.begin(Context(stage, frame.Frame(frame.START), no_emit))
@@ -84,7 +85,6 @@ class Link:
 
     def event(self, value, f):
         """Runs an event through this stage and those behind it. What it raises is this stage's."""
-        self.took += 1
         self.made = []
         handler = self.handler
         if handler.plain:
@@ -127,14 +127,20 @@ class Link:
 
     def take(self, text, f):
         """An event of the stage before. When it fails, that is told, and the others go on."""
+        self.took += 1
         try:
-            self.event(json.loads(text), f)
+            dead = self.enter and self.enter(self.index, f)
+            if not dead:
+                self.event(json.loads(text), f)
+                return
+            cause = {"error": dead}
         except Exception as e:
             report(e)
-            cause = encode(failure(e)).encode("ascii")
-            if len(cause) > _MAX_CAUSE:
-                cause = encode({"error": str(failure(e)["error"])[:1000]}).encode("ascii")
-            self.put(frame.FAILED, self.index, f.id, cause, f.headers, f.event_time, text.encode("ascii"))
+            cause = failure(e)
+        key = encode(cause).encode("ascii")
+        if len(key) > _MAX_CAUSE:
+            key = encode({"error": str(cause["error"])[:1000]}).encode("ascii")
+        self.put(frame.FAILED, self.index, f.id, key, f.headers, f.event_time, text.encode("ascii"))
 
 
 class Stream(OneStage):
@@ -143,13 +149,27 @@ class Stream(OneStage):
     def start(self, f):
         self.outlet.begin(f.attempt)
         self.seq = 0
-        self.handler = self.function.chain(json.loads(f.payload), self.put)
+        start = json.loads(f.payload)
+        self.handler = self.function.chain(start, self.put)
+        # After a death: of so many events the proxy wants to know which stage gets what; and why stages fail on
+        # events that have killed too often, by their ids.
+        self.careful, self.skip = start.get("careful", 0), start.get("skip", {})
+        if self.careful:
+            for link in self.handler:
+                link.enter = self.enter
         self.outlet.counts = self.counts
         self.outlet.tell(frame.READY)
         self.outlet.idle()
 
     def put(self, *frame):
         self.outlet.put(self.seq, *frame)
+
+    def enter(self, stage, f):
+        cause = self.skip.get(f.id.decode("utf-8", "surrogateescape"))
+        if self.careful and not cause:
+            self.outlet.put(self.seq, frame.AT, stage, f.id, b"", b"", 0, b"")
+            self.outlet.send()
+        return cause
 
     def counts(self):
         b = b"".join(_COUNTS.pack(link.took, link.inside) for link in self.handler)
@@ -164,6 +184,7 @@ class Stream(OneStage):
             self.handler[0].event(json.loads(f.payload), f)
         except Exception as e:
             self.outlet.fail(f.seq, e)
+        self.careful = max(0, self.careful - 1)
         self.outlet.finished(f.seq)
 
     def end(self):

@@ -97,6 +97,10 @@ class Outlet:
         self.flush()
         self._flushed = 0.0
 
+    def send(self):
+        """Writes what there is."""
+        self._write()
+
     def _write(self):
         parts, size, self._parts, self._size, self._mark = self._parts, self._size, [], 0, 0
         try:
