@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,8 @@ type held struct {
 	files    []*os.File    // the page's, and that of the mesh's progress
 	dead     chan struct{} // of one element: whoever has put one in writes to letters
 	letters  deadLetters
-	finished uint64 // events done until the last death; run's
+	deadly   []string // ids in begin.Deaths, oldest first
+	finished uint64   // events done until the last death; run's
 
 	ctx    context.Context // of all goroutines; ends with Close
 	cancel context.CancelFunc
@@ -208,7 +210,7 @@ func (h *held) Rollback(a frame.Attempt) {
 	if a <= h.begin.Attempt {
 		return
 	}
-	h.begin.Attempt, h.begin.Deaths = a, map[string][]string{}
+	h.begin.Attempt, h.begin.Deaths, h.deadly = a, map[string][]string{}, nil
 	h.tell(direct.TypeRollback, direct.Rollback{Attempt: a})
 }
 
@@ -346,6 +348,9 @@ func (h *held) bury(ctx context.Context, t *seat, reason string) error {
 	return h.take(ctx, p)
 }
 
+// maxDeadly bounds the events whose deaths are remembered.
+const maxDeadly = maxWorkEvents
+
 // blame notes which event the function had when it died.
 func (h *held) blame(reason string) bool {
 	h.mu.Lock()
@@ -357,11 +362,15 @@ func (h *held) blame(reason string) bool {
 	}
 	id := h.page.ID()
 	h.page.Forget()
-	deaths := map[string][]string{}
-	if h.page.Done() == h.finished { // else events before it are finished
-		deaths = maps.Clone(h.begin.Deaths) // of what fused stages have made of one event, more than one may kill
+	// What isn't acknowledged yet comes again to the next process, and with it others that kill.
+	deaths := maps.Clone(h.begin.Deaths) // the one before may be on its way to a process
+	if _, known := deaths[id]; !known {
+		if h.deadly = append(h.deadly, id); len(h.deadly) > maxDeadly {
+			delete(deaths, h.deadly[0])
+			h.deadly = h.deadly[1:]
+		}
 	}
-	deaths[id] = append(deaths[id], reason)
+	deaths[id] = append(slices.Clone(deaths[id]), reason)
 	h.begin.Deaths = deaths
 	return true
 }
