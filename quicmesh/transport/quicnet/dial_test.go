@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,5 +112,52 @@ func TestLinksAreLimited(t *testing.T) {
 	defer cancel()
 	if _, err := from.Dial(ctx, to.Addr(), count); err != nil {
 		t.Errorf("after a link was closed: %v", err)
+	}
+}
+
+// Packets that are none of QUIC's, empty and oversized ones among them, come between those that are.
+func TestStrayPackets(t *testing.T) {
+	ca := newCA(t, "guest", "words")
+	from, to := listen(t, quicnet.Config{}, ca, split), listen(t, quicnet.Config{}, ca, count)
+	defer from.Close()
+	defer to.Close()
+	stray, err := net.Dial("udp", to.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stray.Close()
+	near, err := from.Dial(t.Context(), to.Addr(), count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const total = 4 << 20
+	go func() {
+		b := make([]byte, total)
+		for i := range b {
+			b[i] = byte(i * i >> 8)
+		}
+		for len(b) > 0 {
+			for _, n := range []int{0, 1, 1400, 3000, 0} {
+				stray.Write(make([]byte, n))
+			}
+			if _, err := near.Write(b[:64<<10]); err != nil {
+				t.Error(err)
+				return
+			}
+			b = b[64<<10:]
+		}
+	}()
+	far, err := to.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, total)
+	if _, err := io.ReadFull(far, got); err != nil {
+		t.Fatal(err)
+	}
+	for i := range got {
+		if got[i] != byte(i*i>>8) {
+			t.Fatalf("byte %d is wrong", i)
+		}
 	}
 }

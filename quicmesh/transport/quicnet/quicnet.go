@@ -34,12 +34,13 @@ const (
 	maxConnWindow   = 16 << 20
 )
 
-// Times of a connection. Silence of idleTimeout breaks it: a cut link is noticed. An idle one says three times a second
+// Times of a connection. Silence of idleTimeout behind a keep-alive breaks it, or of thrice the time that an answer
+// takes if that is longer: a cut link is noticed within 750 ms. An idle one says four times a second
 // that it is there, see BenchmarkIdle.
 const (
 	handshakeTimeout = 2500 * time.Millisecond // without a packet; twice that in all
-	keepAlive        = 350 * time.Millisecond
-	idleTimeout      = 750 * time.Millisecond
+	keepAlive        = 250 * time.Millisecond
+	idleTimeout      = 500 * time.Millisecond
 )
 
 // Config of a slot's transport.

@@ -52,7 +52,7 @@ func New(c Config) (*Transport, error) {
 	t := &Transport{
 		config:  c,
 		packets: c.PacketConn,
-		quic:    &quic.Transport{Conn: c.PacketConn},
+		quic:    &quic.Transport{Conn: merge(c.PacketConn)},
 		streams: make(chan *stream, maxLinks),
 		conns:   map[*quic.Conn]struct{}{},
 		dialled: map[target][]*line{},
