@@ -80,9 +80,11 @@ func (p *Page) place(number uint64) []byte {
 	return p.b[at : at+placeSize : at+placeSize]
 }
 
-// begin notes the event that the function gets.
+// begin notes the event that the function gets. While it has one, that is one of a stage behind the first; then
+// the one before counts as finished.
 func (p *Page) begin(f *frame.Frame) {
 	id, trace := noted(f.ID), outlet.TraceOf(f)
+	p.now += p.now & 1 // state follows in one step: there is always an event in work
 	b := p.place(p.now / 2)
 	binary.LittleEndian.PutUint16(b, uint16(len(id)))
 	binary.LittleEndian.PutUint16(b[2:], uint16(len(trace)))
