@@ -52,7 +52,7 @@ type Config struct {
 // Arena is where one process writes its payloads. Its methods are safe for concurrent use.
 type Arena struct {
 	config Config
-	making sync.Mutex // one call of Make at a time; before mu
+	making chan struct{} // of one element: one call of Make at a time
 
 	mu     sync.Mutex
 	files  []*File      // only grows
@@ -84,7 +84,7 @@ type Region struct {
 }
 
 // New makes an arena without memory.
-func New(c Config) *Arena { return &Arena{config: c} }
+func New(c Config) *Arena { return &Arena{config: c, making: make(chan struct{}, 1)} }
 
 // Plain gives a region of n bytes that is in no arena.
 func Plain(n int) *Region {
@@ -99,8 +99,12 @@ func (a *Arena) Alloc(ctx context.Context, n int) (*Region, error) {
 	if r := a.place(n); r != nil {
 		return r, nil
 	}
-	a.making.Lock()
-	defer a.making.Unlock()
+	select {
+	case a.making <- struct{}{}:
+		defer func() { <-a.making }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrFull, ctx.Err())
+	}
 	if r := a.place(n); r != nil {
 		return r, nil
 	}
@@ -149,7 +153,7 @@ func (a *Arena) place(n int) *Region {
 	return r
 }
 
-// grow adds a file that n bytes fit in. The caller holds making.
+// grow adds a file that n bytes fit in. The caller has making's element.
 func (a *Arena) grow(ctx context.Context, n int) error {
 	if n > MaxSize {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrFull, n, MaxSize)
