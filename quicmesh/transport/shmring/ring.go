@@ -121,7 +121,8 @@ func (p *producer) free() (int, error) {
 	return len(p.data) - int(p.own-tail), nil
 }
 
-// put copies as much of b as there is room for, at most publishMost, shows it to the reader and wakes it.
+// put copies as much of b as there is room for, at most publishMost, and shows it to the reader. One that sleeps is woken
+// when all of b is there or the ring is half full: a wake costs as much as copying that.
 func (p *producer) put(b []byte) (int, error) {
 	n, err := p.free()
 	if err != nil || n == 0 {
@@ -134,7 +135,9 @@ func (p *producer) put(b []byte) (int, error) {
 	}
 	p.own += uint64(n)
 	p.head.Store(p.own)
-	p.rouse(p.readerSleep)
+	if n == len(b) || int(p.own-p.seen) >= len(p.data)/2 {
+		p.rouse(p.readerSleep)
+	}
 	return n, nil
 }
 
@@ -155,22 +158,26 @@ func (c *consumer) ready() (int, error) {
 	return int(head - c.own), nil
 }
 
-// get copies out what there is, as much as fits into b. A writer that waits for room is woken when there
-// is much of it.
+// get copies out what there is, as much as fits into b, and gives the room back as it goes: both ends copy at once.
+// A writer that waits for room is woken when there is much of it.
 func (c *consumer) get(b []byte) (int, error) {
 	ready, err := c.ready()
 	if err != nil || ready == 0 {
 		return 0, err
 	}
 	n := min(ready, len(b))
-	at := int(c.own) & (len(c.data) - 1)
-	if first := copy(b[:n], c.data[at:]); first < n {
-		copy(b[first:n], c.data)
-	}
-	c.own += uint64(n)
-	c.tail.Store(c.own)
-	if left := ready - n; left <= len(c.data)/2 {
-		c.rouse(c.writerSleep)
+	for done := 0; done < n; {
+		part := b[done:min(n, done+publishMost)]
+		at := int(c.own) & (len(c.data) - 1)
+		if first := copy(part, c.data[at:]); first < len(part) {
+			copy(part[first:], c.data)
+		}
+		done += len(part)
+		c.own += uint64(len(part))
+		c.tail.Store(c.own)
+		if left := ready - done; left <= len(c.data)/2 {
+			c.rouse(c.writerSleep)
+		}
 	}
 	return n, nil
 }
