@@ -36,7 +36,7 @@ const (
 	lastPause  = time.Minute
 )
 
-// ErrFull: there is no memory left for a region of that size, until others are released.
+// ErrFull says that there is no memory left for a region of that size, until others are released.
 var ErrFull = errors.New("arena: full")
 
 // Config of an Arena.

@@ -18,7 +18,7 @@ type Loans struct {
 	over  bool
 }
 
-// ErrLoan: what was lent is not what may be lent, or not in order.
+// ErrLoan says that what was lent is not what may be lent, or not in order.
 var ErrLoan = errors.New("arena: lent against the rules")
 
 // Loan is a file that was lent, mapped as long as anybody holds it.
