@@ -7,6 +7,9 @@ import (
 	"slices"
 )
 
+// MaxFused bounds the stages of a group: a worker counts the events of each.
+const MaxFused = 256
+
 // maxFusedMB bounds the memory of a fused group, as Parse does that of a function.
 const maxFusedMB = 512
 
@@ -25,6 +28,9 @@ func Fuse(p *Pipeline, code func(*Function) string) *Pipeline {
 		reason := p.apart(e, code)
 		if reason == "" && next[e.From] != "" {
 			reason = fmt.Sprintf("%s is fused with %s already, and an event is handed on by one call", e.From, next[e.From])
+		}
+		if reason == "" && steps(before, e.From)+steps(next, e.To) > MaxFused {
+			reason = fmt.Sprintf("a group has at most %d functions", MaxFused)
 		}
 		if out.Edges[i].Apart = reason; reason == "" {
 			next[e.From], before[e.To] = e.To, e.From
@@ -54,6 +60,14 @@ func Fuse(p *Pipeline, code func(*Function) string) *Pipeline {
 		}
 	}
 	return &out
+}
+
+// steps counts the stages of a path from one on.
+func steps(path map[string]string, from string) (n int) {
+	for ; from != ""; from = path[from] {
+		n++
+	}
+	return n
 }
 
 // apart is why the ends of an edge can't share a process; "" if they can.

@@ -154,6 +154,32 @@ func TestOneSuccessor(t *testing.T) {
 	}
 }
 
+// TestLongestGroup: a path that is too long becomes several groups, in whatever order its edges come.
+func TestLongestGroup(t *testing.T) {
+	const n = pipeline.MaxFused + 50
+	var vertices strings.Builder
+	lines := []string{"    - {from: in, to: f0}\n", fmt.Sprintf("    - {from: f%d, to: out}\n", n-1)}
+	for i := range n {
+		fmt.Fprintf(&vertices, "    - {name: f%d, function: {source: f.go}}\n", i)
+		if i > 0 {
+			lines = append(lines, fmt.Sprintf("    - {from: f%d, to: f%d}\n", i-1, i))
+		}
+	}
+	for range 2 {
+		total := 0
+		for _, s := range fuse(t, vertices.String(), strings.Join(lines, "")).Stages {
+			total += max(len(s.Fused), 1)
+			if len(s.Fused) > pipeline.MaxFused {
+				t.Errorf("%s has %d stages", s.Name, len(s.Fused))
+			}
+		}
+		if total != n+2 {
+			t.Errorf("%d stages of %d", total, n+2)
+		}
+		slices.Reverse(lines)
+	}
+}
+
 func TestIngressIsNotFused(t *testing.T) {
 	spec := "apiVersion: weft/v1\nkind: Pipeline\nmetadata: {name: p}\nspec:\n  guarantee: best-effort\n  fuse: auto\n  vertices:\n" +
 		"    - {name: in, source: {ingress: {}}}\n    - {name: a, function: {source: a.go}}\n    - {name: b, function: {source: b.go}}\n" +
