@@ -190,6 +190,7 @@ func BenchmarkBulk(b *testing.B) {
 	mesh := time.Since(began)
 	b.StopTimer()
 	ring, out := make([]byte, 16*size), make([]byte, size)
+	clear(ring) // memory that is new costs more than a copy
 	began = time.Now()
 	for i := range b.N {
 		at := ring[i%16*size:][:size]
