@@ -41,9 +41,9 @@
 // everything: what the sender keeps, what is in flight, what the inbox holds and what its reader has not
 // released. An event larger than the window goes when nothing is in flight. Barriers, ends and what
 // flows back need no credit. Ack and Credit wait for more to go with them, in one write, since each wakes the
-// sender: at once after 512 frames or a quarter of the window, else up to 25 ms. Where events are so large that
-// a sender waits for nothing to be in flight, and where it chooses among slots and this one has just done with
-// an event of more than 2 ms, up to 2.
+// sender: at once after 512 frames or a quarter of the window, else up to 25 ms; up to 2 where events are so large
+// that a sender waits for nothing to be in flight, where a payload that was read in place isn't any more, and
+// where the sender chooses among slots and this one has just done with an event of more than 2 ms.
 //
 // # A process that dies
 //
@@ -73,7 +73,8 @@
 //
 // # Latency and batches
 //
-// No timer delays an event. A link's writer sleeps only when there is nothing to write; Send wakes it.
+// No timer delays an event. A link's writer sleeps only when there is nothing to write; Send wakes it, or writes
+// in its place where the stream is empty and takes the frame without waiting (transport.Roomy).
 // While it writes, further events gather behind it in the buffers they are kept in, and go with the next
 // write: batches form by themselves when the link is busy. One reading of the clock stamps up to 32
 // frames. A reader cuts as many frames as a read has brought, and gives them to the inbox under one

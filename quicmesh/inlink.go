@@ -197,7 +197,7 @@ func (l *inLink) release(it *Item) {
 	l.mu.Lock()
 	if it.loan != nil {
 		l.borrowed.release(it.Frame.Seq)
-		l.arm(l.patience())
+		l.arm(ackSoon) // its memory is the sender's again
 	}
 	if p == nil {
 		l.flow.Release(it.size)

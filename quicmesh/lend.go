@@ -86,8 +86,8 @@ func (l *outLink) lend(s *session) {
 // refer has b refer to its payload, if the peer can read that where it lies. The caller holds edge.mu.
 func (l *outLink) refer(s *session, b *replay.Batch) {
 	region := b.Memory.(*arena.Region)
-	x := region.Refer(b.Payload)
-	if !s.mapped[x.File] || len(l.referred) == maxReferred {
+	x, ok := l.reference(s, region, b.Payload)
+	if !ok {
 		return
 	}
 	region.Retain()
@@ -96,6 +96,12 @@ func (l *outLink) refer(s *session, b *replay.Batch) {
 	var to [arena.ReferenceSize]byte
 	l.scratch = frame.AppendReferring(l.scratch[:0], b.Bytes, x.Append(to[:0]))
 	b.Bytes, b.Payload = l.scratch, nil
+}
+
+// reference to a payload in a region; false when the peer can't read that where it lies. The caller holds edge.mu.
+func (l *outLink) reference(s *session, region *arena.Region, payload []byte) (arena.Reference, bool) {
+	x := region.Refer(payload)
+	return x, s.mapped[x.File] && len(l.referred) < maxReferred
 }
 
 // taken is a word of the receiver's about memory that was lent to it. The caller holds edge.mu.

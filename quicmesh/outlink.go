@@ -30,7 +30,7 @@ type outLink struct {
 	flow    flow.Sender
 	control controlSeqs
 	session *session // nil when down
-	asleep  bool     // the writer waits for wake
+	asleep  bool     // the writer waits for wake: everything is written
 	writing bool     // the writer is in Write
 	stamp   int64    // time of the batch being gathered, microseconds
 	stamped int      // frames with that stamp
@@ -88,7 +88,7 @@ func (l *outLink) push(f *frame.Frame, memory replay.Memory) {
 	} else {
 		l.control.add(f.Seq)
 	}
-	if l.asleep {
+	if l.asleep && !l.writeNow(f, memory) {
 		l.asleep = false
 		signal(l.wake)
 	}

@@ -3,8 +3,10 @@ package quicmesh
 import (
 	"fmt"
 
+	"github.com/weft-stream/weft/quicmesh/arena"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/replay"
+	"github.com/weft-stream/weft/quicmesh/transport"
 )
 
 // writeLoop writes what is in the log, as much as there is with each write, until the session ends.
@@ -18,7 +20,11 @@ func (l *outLink) writeLoop(s *session) {
 		if !ok {
 			select {
 			case <-l.wake:
+			case err := <-s.failed:
+				s.endUnwritable(err, goodbyeWait)
+				return
 			case <-s.done:
+				l.rise() // the goodbye is the last thing that is written
 				return
 			}
 			continue
@@ -41,7 +47,7 @@ func (l *outLink) next(s *session) (b replay.Batch, ok, last bool) {
 	e := l.edge
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if l.session != s || s.ended() {
+	if l.session != s || s.ended() || len(s.failed) > 0 {
 		return b, false, false
 	}
 	last = l.noteWritten()
@@ -54,6 +60,43 @@ func (l *outLink) next(s *session) (b replay.Batch, ok, last bool) {
 		l.refer(s, &b)
 	}
 	return b, ok, last
+}
+
+// writeNow writes the frame that has just been appended in the place of the writer, who sleeps: at a low rate an
+// event's way is one goroutine shorter. It never waits. false: the writer is to be woken, since the stream has
+// other things in it, or the frame is large. So events that come close behind one another are written together.
+// The caller holds edge.mu.
+func (l *outLink) writeNow(f *frame.Frame, memory replay.Memory) bool {
+	s, size := l.session, f.Size()
+	if memory != nil {
+		if _, ok := l.reference(s, memory.(*arena.Region), f.Payload); !ok {
+			return false
+		}
+		size += arena.ReferenceSize - len(f.Payload)
+	}
+	if s.roomy == nil || size > transport.AtOnce || !s.roomy.Drained() {
+		return false
+	}
+	b, _ := l.log.Next()
+	if b.Memory != nil {
+		l.refer(s, &b)
+	}
+	_, err := s.stream.Write(b.Bytes)
+	b.Release()
+	if err != nil {
+		l.asleep = false
+		s.failed <- err
+		return true
+	}
+	l.noteWritten() // no round waits for a link that had written everything
+	return true
+}
+
+// rise ends the writer's sleep for good.
+func (l *outLink) rise() {
+	l.edge.mu.Lock()
+	l.asleep = false
+	l.edge.mu.Unlock()
 }
 
 // readLoop takes acknowledgements and credit, until the session ends.

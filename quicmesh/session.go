@@ -21,6 +21,8 @@ type session struct {
 	done   chan struct{}        // closed by end
 	loans  *arena.Loans         // what the peer has lent, of a receiver; nil: it can't
 	lender transport.Lender     // of a sender's writer; nil: nothing is lent
+	roomy  transport.Roomy      // of a sender; nil: only the writer writes
+	failed chan error           // of one element: a write in the writer's place
 	lent   int                  // files, of a sender; belongs to edge.mu, as mapped does
 	mapped [arena.MaxFiles]bool // … that the peer can read
 	gone   chan struct{}        // closed when reader and writer are gone; used by receivers
@@ -37,7 +39,8 @@ type goodbye struct {
 }
 
 func newSession(s transport.Stream) *session {
-	return &session{stream: s, done: make(chan struct{}), gone: make(chan struct{})}
+	return &session{stream: s, roomy: transport.RoomyOf(s), failed: make(chan error, 1), done: make(chan struct{}),
+		gone: make(chan struct{})}
 }
 
 // carrier is what its stream goes over; "" when that does not tell.

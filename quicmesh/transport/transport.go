@@ -37,7 +37,7 @@ func (i Identity) String() string {
 	return fmt.Sprintf("weft://%s/%s/%s/%d/%d", i.Namespace, i.Pipeline, i.Stage, i.Index, i.Incarnation)
 }
 
-// Stream is one link's channel. Reads and writes each belong to one goroutine. A dialled stream may
+// Stream is one link's channel. Reads and writes each belong to one goroutine at a time. A dialled stream may
 // stay unseen by the acceptor until the dialler writes to it.
 type Stream interface {
 	// Read and Write fail when the peer is out of reach: at once, or after a silence of less than a second. Write
@@ -67,6 +67,16 @@ type Lender interface {
 
 // LenderOf gives s, or what it wraps and tells of by Unwrap, as a Lender; nil: it is none.
 func LenderOf(s Stream) Lender { return as[Lender](s) }
+
+// Roomy is a Stream that knows whether the peer has read everything: then a Write of AtOnce bytes does not wait, and
+// any goroutine may do it while no other writes.
+type Roomy interface{ Drained() bool }
+
+// AtOnce is how many bytes a Roomy stream has room for, drained.
+const AtOnce = 32 << 10
+
+// RoomyOf gives s, or what it wraps, as a Roomy; nil: it is none.
+func RoomyOf(s Stream) Roomy { return as[Roomy](s) }
 
 // Timed is a Stream that knows how long it takes to the peer and back, lately; 0 before it does.
 type Timed interface{ RTT() time.Duration }

@@ -94,6 +94,34 @@ func against(t testing.TB) (transport.Stream, *villain) {
 	return s, v
 }
 
+// TestDrained: a stream knows when its peer has read everything, and a peer that unsays it breaks the rules: whoever
+// writes then never waits for it.
+func TestDrained(t *testing.T) {
+	s, v := against(t)
+	roomy := transport.RoomyOf(s)
+	if !roomy.Drained() {
+		t.Error("a new stream is not drained")
+	}
+	if _, err := s.Write(make([]byte, len(v.back.Data))); err != nil {
+		t.Fatal(err)
+	}
+	if roomy.Drained() {
+		t.Error("drained, and nobody has read")
+	}
+	v.back.Tail.Store(v.back.Head.Load())
+	if !roomy.Drained() {
+		t.Error("not drained, though everything is read")
+	}
+	v.back.Tail.Store(0)
+	if _, err := s.Write(make([]byte, transport.AtOnce)); !errors.Is(err, shmring.ErrViolation) {
+		t.Errorf("a write after the peer has taken its word back: %v", err)
+	}
+	_ = s.Close()
+	if roomy.Drained() {
+		t.Error("a closed stream is drained")
+	}
+}
+
 func TestIndicesAreChecked(t *testing.T) {
 	for name, c := range map[string]struct {
 		attack  func(v *villain)

@@ -425,6 +425,20 @@ func (s *stream) Write(b []byte) (int, error) {
 	}
 }
 
+// Drained is transport.Roomy's. A write that is under way isn't waited for. A peer that takes back what it has said
+// of its tail meanwhile doesn't have the next Write wait, but fail.
+func (s *stream) Drained() bool {
+	if !s.writing.TryLock() {
+		return false
+	}
+	defer s.writing.Unlock()
+	if s.over.Load() {
+		return false // the memory may be gone
+	}
+	free, err := s.out.free()
+	return err == nil && free == len(s.out.data)
+}
+
 // awaitRoom waits until the peer may have read.
 func (s *stream) awaitRoom() {
 	word := s.out.writerSleep
