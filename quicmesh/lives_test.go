@@ -534,6 +534,7 @@ func TestLossIsTold(t *testing.T) {
 		if err := c.node("m", 0).WaitLinks(c.deadline()); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // it is told when the link is up
 		if c.lost.Load() != 3 {
 			t.Errorf("%d frames are said to be lost, 3 are", c.lost.Load())
 		}

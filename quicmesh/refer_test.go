@@ -158,6 +158,7 @@ func TestPayloadIsReadInPlace(t *testing.T) {
 			before, links := w.copied.Load(), a.Stats().Links[0]
 			const events = 5
 			for i := range events {
+				free(g, a) // else a large one gets further memory, which the receiver may not have yet
 				r := a.Alloc(t.Context(), size)
 				p := r.Bytes()
 				p[0], p[size/2], p[size-1] = byte(i), byte(i+1), byte(i+2)
