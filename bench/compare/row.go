@@ -59,8 +59,6 @@ func (s rowSpec) row(r *Run) Row {
 func (m metric) median(r *Run) (*float64, string) {
 	s := r.scenario(m.scenario)
 	switch {
-	case m.scenario == unbuilt:
-		return nil, "Weft does not do this yet."
 	case s == nil:
 		return nil, m.scenario + " was not run."
 	case s.Error != "":

@@ -186,6 +186,8 @@ func limits(p plans) []scenario {
 		chain("mesh-shm-bulk", "Weft's mesh over shared memory, 1 MiB events", 2, p.full(1<<20, 4000), limit(peer.MeshRing())).of("weft"),
 		chain("spin-2", "two processes that only spin, 20,000 events a second", 2, p.at(20_000, 64), limit(peer.Futex(1<<40))).of("limits"),
 		chain("mesh-shm-2-20k", "Weft's mesh over shared memory, 20,000 events a second", 2, p.at(20_000, 64), limit(peer.MeshRing())).of("weft"),
+		chain("mesh-shm-9-4k", "Weft's mesh over shared memory, 9 processes, 4,000 events a second", 9, p.at(4000, 64), limit(peer.MeshRing())).of("weft"),
+		chain("mesh-shm-9-4k-still", "the same, and nobody spins", 9, p.at(4000, 64), limit(peer.MeshRingStill())).of("weft"),
 		chain("tls-bulk", "TLS over TCP, 1 MiB writes", 2, p.full(1<<20, 3000), limit(peer.TLS())).of("limits"),
 		chain("mesh-quic-bulk", "Weft's mesh over QUIC, 1 MiB events", 2, p.full(1<<20, 1200), func(context.Context, *env) (stage.Chain, error) { return peer.MeshQUIC() }).of("weft"))
 	for _, c := range []stage.Chain{peer.Futex(2000), peer.Pipe(), peer.Unix(), peer.TCP(), peer.UDP()} {

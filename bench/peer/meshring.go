@@ -14,6 +14,11 @@ import (
 // MeshRing is a chain of Weft's meshes over shared memory, without platform and functions.
 func MeshRing() stage.Chain { return stage.Chain{Peer: "mesh-shm", Link: ringLink} }
 
+// MeshRingStill is MeshRing where nobody spins.
+func MeshRingStill() stage.Chain { return stage.Chain{Peer: "mesh-shm", Link: ringLink, Server: still} }
+
+const still = "still"
+
 // ringLink makes what the hook makes for two workers of one host.
 func ringLink(int) (l stage.Link, err error) {
 	memory, err := shmring.NewMemory()
@@ -35,7 +40,7 @@ func ringLink(int) (l stage.Link, err error) {
 }
 
 func overMeshRing(ctx context.Context, c *stage.Config) (stage.In, stage.Out, error) {
-	config := shmring.Config{Self: meshSlot(c.Index), Addr: "here"}
+	config := shmring.Config{Self: meshSlot(c.Index), Addr: "here", Still: c.Server == still}
 	if c.Out > 0 {
 		config.Broker = &oneRing{ringEnd(c.OutFile)}
 	}

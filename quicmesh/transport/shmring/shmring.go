@@ -71,6 +71,8 @@ type Config struct {
 	Self   transport.Identity
 	Addr   string // what Addr says; means something to the Broker only
 	Broker Broker
+	// Still readers sleep at once, and never watch for bytes: what watching costs and brings can be measured.
+	Still bool
 }
 
 // Transport is one slot's end of all its rings.
@@ -106,6 +108,14 @@ func New(c Config) *Transport {
 
 // NewMemory makes a ring's memory, for a broker.
 func NewMemory() (*os.File, error) { return shm.Create("weft-ring", Size) }
+
+func (t *Transport) open(end End, peer transport.Identity, dialler bool) (*stream, error) {
+	s, err := open(end, peer, dialler)
+	if err == nil {
+		s.still = t.config.Still
+	}
+	return s, err
+}
 
 // Addr is the configured address.
 func (t *Transport) Addr() string { return t.config.Addr }
@@ -159,7 +169,7 @@ func (t *Transport) begin(ctx context.Context, addr string, l lane) (*stream, er
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(end, l.peer, true)
+	s, err := t.open(end, l.peer, true)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +219,7 @@ func (t *Transport) take(from transport.Identity, end End) {
 		end.Close()
 		return
 	}
-	s, err := open(end, from, false)
+	s, err := t.open(end, from, false)
 	if err != nil {
 		return // open has told the peer
 	}

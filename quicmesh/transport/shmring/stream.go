@@ -51,6 +51,7 @@ type stream struct {
 	out     producer
 	in      consumer
 	spin    spinner
+	still   bool         // doesn't spin
 	empty   int          // wakes for nothing, in a row
 	naps    atomic.Int64 // sleeps of the reader
 	bell    *bell        // that the reader sleeps on
@@ -375,7 +376,7 @@ func (s *stream) readOut(wait time.Duration) {
 
 // awaitBytes waits until something may have come.
 func (s *stream) awaitBytes() {
-	if s.spin.watch(s.in.head, s.in.own) {
+	if !s.still && s.spin.watch(s.in.head, s.in.own) {
 		return
 	}
 	word := s.in.readerSleep
