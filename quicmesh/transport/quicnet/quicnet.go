@@ -35,12 +35,12 @@ const (
 )
 
 // Times of a connection. Silence of idleTimeout behind a keep-alive breaks it, or of thrice the time that an answer
-// takes if that is longer: a cut link is noticed within 750 ms. An idle one says four times a second
-// that it is there, see BenchmarkIdle.
+// takes if that is longer: a cut link is noticed within 900 ms, and a process that gets no processor for half a second
+// is not a dead one. An idle connection says four times a second that it is there, see BenchmarkIdle.
 const (
 	handshakeTimeout = 2500 * time.Millisecond // without a packet; twice that in all
 	keepAlive        = 250 * time.Millisecond
-	idleTimeout      = 500 * time.Millisecond
+	idleTimeout      = 650 * time.Millisecond
 )
 
 // Config of a slot's transport.
