@@ -210,7 +210,7 @@ func (h *held) Rollback(a frame.Attempt) {
 	if a <= h.begin.Attempt {
 		return
 	}
-	h.begin.Attempt, h.begin.Deaths, h.deadly = a, map[string][]string{}, nil
+	h.begin.Attempt = a // how events have killed the function is remembered: it has the same id again
 	h.tell(direct.TypeRollback, direct.Rollback{Attempt: a})
 }
 

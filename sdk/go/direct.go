@@ -110,7 +110,6 @@ func (m *mesh) item(it *quicmesh.Item) (err error) {
 	case quicmesh.KindEnd:
 		err = m.end(it)
 	case quicmesh.KindRollback:
-		m.Begin.Deaths = nil
 		err = m.start()
 	}
 	if errors.Is(err, quicmesh.ErrStale) {
