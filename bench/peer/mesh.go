@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/weft-stream/weft/bench/load"
 	"github.com/weft-stream/weft/bench/stage"
+	"github.com/weft-stream/weft/internal/processors"
 	"github.com/weft-stream/weft/internal/shm"
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/arena"
@@ -52,6 +54,9 @@ func overMeshQUIC(ctx context.Context, c *stage.Config) (stage.In, stage.Out, er
 
 func overMesh(ctx context.Context, c *stage.Config, tr transport.Transport) (in stage.In, out stage.Out, err error) {
 	config := quicmesh.Config{Self: meshSlot(c.Index), Attempt: 1, Transport: tr, Window: 4 << 20, MaxPayload: max(c.Plan.Payload, 8<<20)}
+	if c.Plan.Rate > 0 { // under full load they would have all of them after a second, longer than such a run is
+		scaleProcessors(ctx)
+	}
 	if c.Plan.Fresh {
 		config.Memory = func(_ context.Context, size int) (*os.File, error) { return shm.CreateArena("bench", size) }
 	}
@@ -80,6 +85,26 @@ func overMesh(ctx context.Context, c *stage.Config, tr transport.Transport) (in 
 		in = &meshIn{ctx: ctx, mesh: m, plan: c.Plan}
 	}
 	return in, out, nil
+}
+
+// scaleProcessors has this process use as many as proxies and functions do: one to begin with.
+func scaleProcessors(ctx context.Context) {
+	scale := processors.New(processors.Set(), runtime.GOMAXPROCS(0))
+	if scale == nil {
+		return
+	}
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			scale.Look(processors.Used(), time.Now())
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 }
 
 func meshTransport(c *stage.Config) (transport.Transport, error) {
