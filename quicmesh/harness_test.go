@@ -32,6 +32,7 @@ type edge struct {
 type node struct {
 	*quicmesh.Mesh
 	transport transport.Transport
+	near      transport.Transport // optional
 	peer      quicmesh.Peer
 	buf       []quicmesh.Item
 	queue     []quicmesh.Item
@@ -83,7 +84,7 @@ func (g *graph) start(stage string, index int, incarnation uint64) *node {
 	if err := m.Open(context.Background()); err != nil {
 		g.t.Fatal(err)
 	}
-	n := &node{Mesh: m, transport: c.Transport, buf: make([]quicmesh.Item, 0, 100)}
+	n := &node{Mesh: m, transport: c.Transport, near: c.Near, buf: make([]quicmesh.Item, 0, 100)}
 	n.peer = quicmesh.Peer{Stage: stage, Index: index, Incarnation: incarnation, Addr: c.Transport.Addr()}
 	g.nodes[slot] = n
 	return n
@@ -129,6 +130,9 @@ func (g *graph) close() {
 func (n *node) close() {
 	n.Mesh.Close()
 	n.transport.Close()
+	if n.near != nil { // else who dials it again waits at a mesh that is no more
+		n.near.Close()
+	}
 }
 
 // deadline is a context for what should take no time at all.

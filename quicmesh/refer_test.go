@@ -47,7 +47,6 @@ func overRings(t testing.TB, g *graph) *lane {
 	}
 	g.tune = func(c *quicmesh.Config) {
 		place := w.board.Listen(c.Self)
-		t.Cleanup(func() { place.Close() })
 		c.Near, c.Memory = place, arenaMemory
 		for i := range c.Out {
 			c.Out[i].Dialer = way{w, place, c.Self}
