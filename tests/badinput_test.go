@@ -27,7 +27,7 @@ spec:
     - {name: out, sink: {stdout: {}}}
   edges:
     - {from: in, to: f}
-    - {from: f, to: out}
+    - {from: f, to: out, maxPayload: 8Mi}
 `, function)
 }
 
@@ -514,7 +514,7 @@ func main() {
 // TestNativeActionsThatFail is TestEventsThatFail for an ordinary executable, one line in and one out.
 func TestNativeActionsThatFail(t *testing.T) {
 	words := map[string]string{ // of the error
-		"garbage": "not JSON", "scalar": "no JSON object", "error": "told", "large": "too long",
+		"garbage": "not JSON", "scalar": "no JSON object", "error": "told", "large": "at most 8388608",
 		"exit": "giving up", "panic": "no way", "sleep": "stalled",
 	}
 	in, n := "{\"n\":0,\"do\":\"list\"}\n{\"n\":2,\"do\":\"print\"}\n", 3
@@ -529,8 +529,8 @@ func TestNativeActionsThatFail(t *testing.T) {
 	w.ends(0, fmt.Sprintf("%d event(s) failed", len(words)))
 	w.wantNumbers(n, bad...)
 	for _, l := range w.dead() {
-		var event struct{ Do string }
-		if err := json.Unmarshal(l.Event, &event); err != nil || words[event.Do] == "" || !strings.Contains(string(l.Error), words[event.Do]) {
+		event := struct{ Do string }{"large"} // what a letter has no room for
+		if err := json.Unmarshal(l.Event, &event); err != nil && l.Event != nil || words[event.Do] == "" || !strings.Contains(string(l.Error), words[event.Do]) {
 			t.Errorf("dead letter of %s: %s", l.Event, l.Error)
 		}
 		delete(words, event.Do)
