@@ -153,6 +153,7 @@ func (h *held) take(ctx context.Context, p *process.Process) error {
 	})
 	close(dialled)
 	if err := h.sit(t); err != nil {
+		_ = t.conn.Close()
 		return err
 	}
 	select {
@@ -485,9 +486,10 @@ func (t *seat) handle(m *wire.Message, reply func(wire.Answer)) {
 }
 
 func (t *seat) told(typ, text string) {
+	text = fmt.Sprintf("%.2000s", text) // the hook takes no message of any size
 	switch typ {
 	case direct.TypeLog:
-		t.held.slot.logs.say("%.2000s", text)
+		t.held.slot.logs.say("%s", text)
 	case direct.TypeUnlinked:
 		t.held.slot.unlinked(errors.New(text))
 	case direct.TypeFailed:

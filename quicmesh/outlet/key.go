@@ -27,7 +27,7 @@ func (k *keyPath) of(payload []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the event has no field %q to take its key from", k.text)
 	case v[0] == 'n':
 		return nil, fmt.Errorf("the event's field %q is null and can't be its key", k.text)
-	case v[0] == '"':
+	case v[0] == '"' && len(v) > 1: // a payload that was lent may change meanwhile
 		return characters(v[1 : len(v)-1]), nil
 	case v[0] == '-' || v[0] >= '0' && v[0] <= '9':
 		return inFull(v), nil
@@ -51,7 +51,7 @@ func find(b []byte, path []string) ([]byte, bool) {
 		match := isNumber && index == wanted
 		if object {
 			n := skip(rest)
-			if n == 0 || rest[0] != '"' {
+			if n < 2 || rest[0] != '"' {
 				return nil, false
 			}
 			match = named(rest[1:n-1], path[0])

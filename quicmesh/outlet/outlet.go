@@ -311,15 +311,18 @@ func (o *Outlet) letterRoom() int {
 
 // letter writes what is known of an event that failed, and the event itself where there is room for it.
 func (o *Outlet) letter(ev *quicmesh.Event, bytes int, cause json.RawMessage, history []string) ([]byte, error) {
-	l := Letter{Error: cause, Stage: o.config.Stage, ID: string(ev.ID), Event: ev.Payload, History: history}
+	l := Letter{Error: cause, Stage: o.config.Stage, ID: string(ev.ID), History: history}
+	room := o.letterRoom()
+	if len(ev.Payload) <= room {
+		l.Event = slices.Clone(ev.Payload) // what was lent may change until it is written
+	}
 	if len(cause) == 0 || len(cause) > 64<<10 || !json.Valid(cause) {
 		l.Error = ErrorText(fmt.Sprintf("%.1000s", cause))
 	}
-	if !json.Valid(ev.Payload) {
-		l.Event = AppendText(nil, ev.Payload)
+	if !json.Valid(l.Event) {
+		l.Event = AppendText(nil, l.Event)
 	}
-	room := o.letterRoom()
-	if max(len(l.Event), bytes) > room || o.config.Answered && len(o.onError) == 0 { // a caller has the event
+	if max(len(l.Event), len(ev.Payload), bytes) > room || o.config.Answered && len(o.onError) == 0 { // a caller has the event
 		l.Event, l.Bytes = nil, bytes
 	}
 	out, err := json.Marshal(l)
