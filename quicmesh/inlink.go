@@ -195,7 +195,7 @@ func (l *inLink) release(it *Item) {
 	p := l.mesh.progress
 	begins := false
 	l.mu.Lock()
-	if it.loan != nil {
+	if it.loan != nil && !it.held {
 		l.borrowed.release(it.Frame.Seq)
 		l.arm(ackSoon) // its memory is the sender's again
 	}
@@ -211,6 +211,14 @@ func (l *inLink) release(it *Item) {
 	if begins {
 		p.add(l)
 	}
+}
+
+// giveBack notes that nobody reads the payload of an event any more that was held beyond its release.
+func (l *inLink) giveBack(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.borrowed.release(seq)
+	l.arm(ackSoon)
 }
 
 // brought notes a barrier or an end that the alignment has; then it is consumed.

@@ -34,6 +34,7 @@ type Item struct {
 	link *inLink
 	buf  *buf.Buf
 	loan *arena.Loan // that the payload lies in; nil: it is in buf
+	held bool        // the loan is given back by Hold's function
 	size int         // bytes of credit
 }
 
@@ -48,7 +49,7 @@ func (it *Item) Release() {
 	if it.loan != nil {
 		it.loan.Release()
 	}
-	it.buf, it.loan, it.Frame = nil, nil, frame.Frame{}
+	it.buf, it.loan, it.held, it.Frame = nil, nil, false, frame.Frame{}
 }
 
 // drop is Release of what nobody receives.
@@ -69,6 +70,22 @@ func (it *Item) Keep() (free func()) {
 	}
 	it.loan.Retain() // who keeps has the rest in a copy
 	return it.loan.Release
+}
+
+// Hold keeps the payload of an event that is not released yet as it is, until the function that it returns is called,
+// from any goroutine. Where the sender has lent it, that one may not use its memory again meanwhile, and copies
+// what it sends when a link's receiver holds too much. Once for an item.
+func (it *Item) Hold() (free func()) {
+	unmap := it.Keep()
+	if it.loan == nil {
+		return unmap
+	}
+	it.held = true
+	l, seq := it.link, it.Frame.Seq
+	return func() {
+		l.giveBack(seq)
+		unmap()
+	}
 }
 
 // Receive waits for at least one item and returns what there is, in order, up to the capacity of

@@ -372,6 +372,44 @@ func TestReceiverThatReleasesNothing(t *testing.T) {
 	free(g, a)
 }
 
+// TestHeldBeyondRelease: a payload that is held stays what it is while the sender uses its memory for others, and
+// gives back nothing but that memory later. Copied ones are held likewise.
+func TestHeldBeyondRelease(t *testing.T) {
+	for _, size := range []int{100, 1 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			g := pair(t, 0)
+			g.tune = func(c *quicmesh.Config) { c.MaxMemory = arena.MinSize }
+			overRings(t, g)
+			defer g.close()
+			g.startAll()
+			a, b := g.node("a", 0), g.node("b", 0)
+			lends(g, a, b)
+			free(g, a)
+			var held [][]byte
+			var frees []func()
+			for i := range 50 {
+				r := a.Alloc(t.Context(), size)
+				for j := range r.Bytes() {
+					r.Bytes()[j] = byte(i)
+				}
+				sendRegion(g, a, r)
+				it := g.next(b)
+				if i%10 == 0 {
+					held, frees = append(held, it.Frame.Payload), append(frees, it.Hold())
+				}
+				it.Release()
+			}
+			for i, p := range held {
+				if want := bytes.Repeat([]byte{byte(10 * i)}, size); !bytes.Equal(p, want) {
+					t.Errorf("held payload %d is %d…, and was %d…", i, p[0], want[0])
+				}
+				frees[i]()
+			}
+			free(g, a)
+		})
+	}
+}
+
 // TestCarrierChangesUnderReferences: a link that moves between shared memory and a network, again and again while
 // payloads are on their way, loses, repeats and leaks nothing.
 func TestCarrierChangesUnderReferences(t *testing.T) {

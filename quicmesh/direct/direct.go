@@ -1,7 +1,7 @@
 // Package direct is a mesh in the process of a stage's function, so that an event goes from function to
 // function with one wake: the function's proxy sets the links up, watches and takes them down, and sees no
-// event that goes over shared memory. Function is the function's end of the socket between the two; the
-// proxy's is actionproxy/worker. sdk/PROTOCOL.md has the chapter.
+// event that goes over shared memory. Function is the function's end of the socket between the two, and Turns
+// what the function has to do; the proxy's end is actionproxy/worker. sdk/PROTOCOL.md has the chapter.
 package direct
 
 import (

@@ -1,0 +1,264 @@
+package direct
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/weft-stream/weft/internal/processors"
+	"github.com/weft-stream/weft/quicmesh"
+	"github.com/weft-stream/weft/quicmesh/arena"
+	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
+)
+
+// Turn is what a stage's function is to do.
+type Turn int
+
+// The turns of a function.
+const (
+	TurnBegin Turn = iota + 1 // an attempt: what the function gathered in an earlier one is void
+	TurnEvent                 // Event
+	TurnEnd                   // of the input
+)
+
+// Turns gives a stage's function one turn after the other, in the order in which things came, and sends what it
+// puts in each. The outputs of an event leave together, when it is done. All belongs to one goroutine.
+type Turns struct {
+	*Function
+	turn    Turn // 0: none
+	item    *quicmesh.Item
+	at      int // of item in the Function's
+	ready   bool
+	cause   quicmesh.Event // what the outputs come of
+	restore func()         // gives the process all its processors again
+
+	outputs []outlet.Output
+	places  []place         // where in buf the outputs' slices are
+	buf     []byte          // ids, keys, headers and payloads
+	regions []*arena.Region // of the turn's large outputs, and Alloc's
+}
+
+// place is an output's in buf: its id, key, headers and payload end there.
+type place struct {
+	begin, id, key, headers, payload int
+	apart                            bool // the payload lies elsewhere
+	failed                           bool // fused stages: the key is why
+}
+
+// Take takes the mesh that the proxy at the socket describes, and as many processors as its events need.
+func Take(path string) (*Turns, error) {
+	scale := processors.New(processors.Set(), runtime.GOMAXPROCS(0))
+	t := &Turns{restore: func() {}}
+	look := func() {}
+	if scale != nil {
+		t.restore = scale.Default
+		look = func() { scale.Look(processors.Used(), time.Now()) }
+	}
+	var err error
+	if t.Function, err = Open(path, look); err != nil {
+		t.restore()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close ends the mesh, if the proxy has not, and the connection.
+func (t *Turns) Close() {
+	t.Function.Close()
+	t.restore()
+}
+
+// Next waits for the function's next turn; Done ends it. After an error, Stop is all that is left to do.
+func (t *Turns) Next() (Turn, error) {
+	if !t.ready {
+		t.turn = TurnBegin
+		return t.turn, nil
+	}
+	for {
+		for ; t.at < len(t.items); t.at++ {
+			t.item = &t.items[t.at]
+			var err error
+			if t.turn, err = t.look(t.item); t.turn != 0 {
+				return t.turn, nil
+			}
+			t.item.Release()
+			if err != nil && !errors.Is(err, quicmesh.ErrStale) { // then the rollback itself comes next
+				return 0, err
+			}
+		}
+		t.at = 0
+		if _, err := t.Receive(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// look does what is to be done with an item without the function, or says what its turn is.
+func (t *Turns) look(it *quicmesh.Item) (Turn, error) {
+	switch it.Kind {
+	case quicmesh.KindEvent:
+		f := &it.Frame
+		t.cause = outlet.Input(f)
+		if f.Flags&frame.Bypass != 0 {
+			t.Page.Counts(0).In.Add(1)
+			return 0, t.Outlet.Bypass(t.ctx, &t.cause, f.Payload)
+		}
+		if history := t.Work(f); len(history) > t.Begin.Retries {
+			return 0, t.Outlet.Fail(t.ctx, &t.cause, outlet.ErrorText(outlet.Deadly(history)), history)
+		}
+		return TurnEvent, nil
+	case quicmesh.KindBarrier:
+		return 0, t.Switch(it)
+	case quicmesh.KindEnd:
+		t.cause = quicmesh.Event{ID: fmt.Appendf(nil, "%s[%d]:end", t.Begin.Self.Stage, t.Begin.Self.Index), Attempt: it.Attempt}
+		return TurnEnd, nil
+	case quicmesh.KindRollback:
+		return TurnBegin, nil
+	}
+	return 0, nil
+}
+
+// Event is the turn's, valid until Done.
+func (t *Turns) Event() *frame.Frame { return &t.item.Frame }
+
+// Hold keeps the event's payload as it is beyond Done, until free is called.
+func (t *Turns) Hold() (free func()) { return t.item.Hold() }
+
+// Enter notes that a stage behind the first gets an event of its own, or says why it doesn't: "" when it does.
+func (t *Turns) Enter(f *frame.Frame) (why string) {
+	if history := t.Within(f); len(history) > t.Begin.Retries {
+		return outlet.Deadly(history)
+	}
+	return ""
+}
+
+// Done ends the turn: what was put is sent. failure is why the event has failed, {"error": …}, and nil when it hasn't;
+// counts are those of fused stages. A begin or an end that fails is the process's end, and has no Done.
+func (t *Turns) Done(failure, counts []byte) error {
+	err := t.finish(failure, counts)
+	t.clear()
+	if t.item != nil {
+		t.item.Release()
+		t.item = nil
+		t.at++
+	}
+	t.turn = 0
+	if errors.Is(err, quicmesh.ErrStale) {
+		return nil // the rollback itself comes next
+	}
+	return err
+}
+
+func (t *Turns) finish(failure, counts []byte) error {
+	switch t.turn {
+	case TurnBegin:
+		if !t.ready {
+			t.ready = true
+			t.Ready()
+		}
+	case TurnEvent:
+		t.Worked()
+		t.Outlet.CountFused(counts)
+		if failure != nil {
+			return t.Outlet.Fail(t.ctx, &t.cause, outlet.CauseOf(failure), nil)
+		}
+		return t.send()
+	case TurnEnd:
+		t.Outlet.CountFused(counts)
+		if len(t.outputs) > 0 {
+			if err := t.send(); err != nil {
+				return err
+			}
+		}
+		return t.End(t.item.Attempt)
+	}
+	return nil
+}
+
+// Stop gives up what has not had its turn, after an error of Next or Done: one that isn't the mesh's end is told.
+func (t *Turns) Stop(err error) {
+	for ; t.at < len(t.items); t.at++ {
+		t.items[t.at].Release()
+	}
+	if !errors.Is(err, quicmesh.ErrClosed) {
+		t.Failed(err)
+	}
+}
+
+// clear forgets what was put.
+func (t *Turns) clear() {
+	for _, r := range t.regions {
+		r.Release()
+	}
+	clear(t.regions)
+	clear(t.outputs)
+	t.regions = t.regions[:0]
+	t.places, t.outputs, t.buf = t.places[:0], t.outputs[:0], t.buf[:0]
+	if cap(t.buf) > 1<<20 {
+		t.buf = nil
+	}
+}
+
+// send sends what was put.
+func (t *Turns) send() error {
+	for i := range t.outputs { // buf stays where it is now
+		o, at := &t.outputs[i], &t.places[i]
+		o.ID, o.Key, o.Headers = t.buf[at.begin:at.id], t.buf[at.id:at.key], t.buf[at.key:at.headers]
+		if !at.apart {
+			o.Payload = t.buf[at.headers:at.payload]
+		}
+		if at.failed {
+			o.Failure, o.Key, o.History = o.Key, nil, t.Deaths(o.ID)
+		}
+	}
+	return t.Outlet.Outputs(t.ctx, &t.cause, t.outputs)
+}
+
+// Put keeps an output, or what a fused stage has failed on, until the turn is done. A payload in the event's or
+// in memory of Alloc's stays where it is, all else is copied.
+func (t *Turns) Put(f *frame.Frame) {
+	at := place{begin: len(t.buf), failed: f.Type == frame.Failed}
+	t.buf = append(t.buf, f.ID...)
+	at.id = len(t.buf)
+	t.buf = append(t.buf, f.Key...)
+	at.key = len(t.buf)
+	t.buf = append(t.buf, f.Headers...)
+	at.headers = len(t.buf)
+	o := outlet.Output{Edge: f.Edge, EventTime: f.EventTime}
+	switch {
+	case t.IsInput(f.Payload) || t.owns(f.Payload):
+		o.Payload, at.apart = f.Payload, true
+	case len(f.Payload) >= quicmesh.ReferFrom:
+		o.Payload, at.apart = t.Alloc(len(f.Payload)).Bytes(), true
+		copy(o.Payload, f.Payload)
+	default:
+		t.buf = append(t.buf, f.Payload...)
+	}
+	at.payload = len(t.buf)
+	t.places = append(t.places, at)
+	t.outputs = append(t.outputs, o)
+}
+
+// Alloc gives memory for a payload until the turn is done.
+func (t *Turns) Alloc(n int) *arena.Region {
+	r := t.Function.Alloc(n)
+	t.regions = append(t.regions, r)
+	return r
+}
+
+// owns tells whether a payload is in memory of Alloc's.
+func (t *Turns) owns(payload []byte) bool {
+	return slices.ContainsFunc(t.regions, func(r *arena.Region) bool { return len(payload) > 0 && r.Holds(payload) })
+}
+
+// IsInput tells whether a payload is the event's, where it lies.
+func (t *Turns) IsInput(payload []byte) bool {
+	if t.turn != TurnEvent {
+		return false
+	}
+	in := t.item.Frame.Payload
+	return len(payload) > 0 && len(payload) == len(in) && &payload[0] == &in[0]
+}
