@@ -616,8 +616,13 @@ func (h *held) admit(s transport.Stream) {
 	_ = theirs.Close()
 }
 
-// carryBuffer is what is carried at a time, in bytes.
-const carryBuffer = 64 << 10
+const (
+	// carryBuffer is what is carried at a time, in bytes.
+	carryBuffer = 64 << 10
+	// lastWords is how long somebody who takes no more bytes, since he has died or closed, is read on: what a dead
+	// function has written nobody else has.
+	lastWords = 5 * time.Second
+)
 
 // carry carries a stream's bytes to and from a socket, whose other end it gives.
 func (h *held) carry(s transport.Stream) (*os.File, error) {
@@ -638,11 +643,19 @@ func (h *held) carry(s transport.Stream) (*os.File, error) {
 	})
 	if !h.launch(func() {
 		defer stop()
-		var back sync.WaitGroup
-		back.Go(func() { pump(s, conn); _ = s.Close() })
-		pump(conn, s)
+		var pumps sync.WaitGroup
+		over := make(chan bool, 2)
+		pumps.Go(func() { over <- pump(s, conn) })
+		pumps.Go(func() { over <- pump(conn, s) })
+		if gone := <-over; gone { // its last words are on their way
+			select {
+			case <-over:
+			case <-time.After(lastWords):
+			}
+		}
+		_ = s.Close()
 		_ = conn.Close()
-		back.Wait()
+		pumps.Wait()
 	}) {
 		_ = theirs.Close()
 		return nil, wire.ErrClosed
@@ -650,18 +663,18 @@ func (h *held) carry(s transport.Stream) (*os.File, error) {
 	return theirs, nil
 }
 
-// pump copies until one of the two ends.
-func pump(to io.Writer, from io.Reader) {
+// pump copies until one of the two ends. gone: it was the one that is written to.
+func pump(to io.Writer, from io.Reader) (gone bool) {
 	b := make([]byte, carryBuffer)
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
 			if _, err := to.Write(b[:n]); err != nil {
-				return
+				return true
 			}
 		}
 		if err != nil {
-			return
+			return false
 		}
 	}
 }

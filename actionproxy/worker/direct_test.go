@@ -1,15 +1,25 @@
 package worker_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
+	"github.com/weft-stream/weft/actionproxy/worker"
 	"github.com/weft-stream/weft/internal/control"
 	"github.com/weft-stream/weft/pipeline"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/memnet"
 )
 
 // odd is a function in Go, which holds the mesh in its own process.
@@ -95,6 +105,106 @@ func TestDirectDeath(t *testing.T) {
 	}
 	if len(h.letters()) != 0 {
 		t.Errorf("dead letters %s", h.dead)
+	}
+	r.terminate()
+}
+
+// holdUp is a network on which the first link out of f stops when the test says so.
+type holdUp struct {
+	memory
+	link chan *heldUp
+}
+
+func (n holdUp) Transport(self transport.Identity, cert tls.Certificate, ca *x509.CertPool) (transport.Transport, error) {
+	inner, err := n.memory.Transport(self, cert, ca)
+	if err == nil && self.Stage == "f" {
+		inner = holdUpTransport{inner, n.link}
+	}
+	return inner, err
+}
+
+type holdUpTransport struct {
+	transport.Transport
+	link chan *heldUp
+}
+
+func (n holdUpTransport) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
+	s, err := n.Transport.Dial(ctx, addr, peer)
+	if err != nil {
+		return nil, err
+	}
+	h := &heldUp{Stream: s}
+	select {
+	case n.link <- h:
+		return h, nil
+	default:
+		return s, nil // a later one
+	}
+}
+
+// heldUp is that link's stream. What has been read waits as long as reads are locked, and what is to be written as long
+// as writes are.
+type heldUp struct {
+	transport.Stream
+	reads, writes sync.Mutex
+}
+
+func (h *heldUp) Read(b []byte) (int, error) {
+	n, err := h.Stream.Read(b)
+	h.reads.Lock()
+	defer h.reads.Unlock()
+	return n, err
+}
+
+func (h *heldUp) Write(b []byte) (int, error) {
+	h.writes.Lock()
+	defer h.writes.Unlock()
+	return h.Stream.Write(b)
+}
+
+// What a function has said before it dies arrives where its proxy carries it, though what comes to it can't be
+// delivered any more: it is restarted without a rollback, and nothing is lost.
+func TestDirectLastWords(t *testing.T) {
+	network := memnet.New(memnet.Config{})
+	link := make(chan *heldUp, 1)
+	var number atomic.Int32
+	h := newTestHook(t, chain(func(p *pipeline.Pipeline) { p.Edges[1].Transport = pipeline.QUIC }))
+	h.listens = append(h.listens, func() (worker.Endpoint, error) {
+		return holdUp{memory{network, fmt.Sprint("m", number.Add(1))}, link}, nil
+	})
+	h.open = true
+	r := start(t, h, odd(t))
+	h.heard(control.TypeReady, slotOf("in"))
+	s := <-link
+	s.reads.Lock() // acknowledgements wait from now on
+	h.feed(0, 1000)
+	h.until("all output", func() bool { return len(h.lines()) == 1000 })
+	s.writes.Lock()
+	h.feed(1000, 500)
+	pid := 0
+	h.until("output that waits", func() bool {
+		for _, s := range h.said {
+			if s.typ == control.TypeStats && s.slot == slotOf("f") && s.stats.Out == 1500 {
+				pid = s.stats.FuncPID
+			}
+		}
+		return pid > 0
+	})
+	must(t, syscall.Kill(pid, syscall.SIGKILL))
+	h.heard(control.TypeRestarted, slotOf("f"))
+	s.reads.Unlock()
+	for range 1000 {
+		runtime.Gosched() // who reads finds that the function has gone
+	}
+	s.writes.Unlock()
+	h.feed(1500, 500)
+	h.finish()
+	h.heard(control.TypeEnded, slotOf("out"))
+	r.mu.Lock()
+	got := r.texts()
+	r.mu.Unlock()
+	if got = slices.Compact(got); !slices.Equal(got, uppers(2000)) {
+		t.Errorf("the sink has %d different lines, want 2000; %s", len(got), r.describe())
 	}
 	r.terminate()
 }
