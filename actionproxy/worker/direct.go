@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -43,8 +41,8 @@ type held struct {
 	files    []*os.File    // the page's, and that of the mesh's progress
 	dead     chan struct{} // of one element: whoever has put one in writes to letters
 	letters  deadLetters
-	deadly   []string // ids in begin.Deaths, oldest first
-	finished uint64   // events done until the last death; run's
+	deaths   direct.Deaths // of events; mu's, and begin.Deaths is All of it
+	finished uint64        // events done until the last death; run's
 
 	ctx    context.Context // of all goroutines; ends with Close
 	cancel context.CancelFunc
@@ -100,15 +98,7 @@ func (h *held) remember() error {
 	if h.slot.stage.Stateful {
 		return nil
 	}
-	links := 0
-	for _, e := range edgesOf(h.slot.assignment) {
-		for _, stage := range []string{e.From, e.To} {
-			if s := h.slot.assignment.Pipeline.Stage(stage); s != nil && (e.From == h.self.Stage || e.To == h.self.Stage) {
-				links += 2 * max(s.Replicas.Min, s.Replicas.Max, spareLinks) // there are twice as many while a version changes
-			}
-		}
-	}
-	h.begin.Progress = quicmesh.ProgressSize(links)
+	h.begin.Progress = quicmesh.ProgressSize(h.mostLinks())
 	f, err := shm.Create("weft-progress", h.begin.Progress)
 	if err != nil {
 		h.page.Close()
@@ -117,6 +107,28 @@ func (h *held) remember() error {
 	}
 	h.files = append(h.files, f)
 	return nil
+}
+
+// mostLinks is how many links the slot has at most: twice as many while a version changes as else.
+func (h *held) mostLinks() (n int) {
+	for _, e := range edgesOf(h.slot.assignment) {
+		if e.From == h.self.Stage {
+			n += 2 * h.room(e.To)
+		}
+		if e.To == h.self.Stage {
+			n += 2 * h.room(e.From)
+		}
+	}
+	return n
+}
+
+// room is how many slots a stage may have.
+func (h *held) room(stage string) int {
+	n := spareLinks
+	if s := h.slot.assignment.Pipeline.Stage(stage); s != nil {
+		n = max(n, s.Replicas.Min, s.Replicas.Max)
+	}
+	return n
 }
 
 // Open is quicmesh.Mesh's.
@@ -287,10 +299,45 @@ func (h *held) Stats() quicmesh.Stats {
 func (h *held) counted(t *seat, s direct.Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.seat != t {
-		return
+	if h.seat == t {
+		h.now = h.believed(s)
 	}
-	h.now = s
+}
+
+// believed is what can be true of what a function says of its links. The caller holds mu.
+func (h *held) believed(s direct.Stats) (out direct.Stats) {
+	type link struct {
+		edge uint16
+		out  bool
+		slot int
+	}
+	seen := map[link]int{}
+	for _, l := range s.Links {
+		name := link{l.Edge, l.Out, l.Peer.Index}
+		far := h.farStage(l.Edge, l.Out)
+		slots := max(h.room(far), h.begin.Now.Replicas[far])
+		if far == "" || l.Peer.Stage != far || l.Peer.Index < 0 || l.Peer.Index >= slots || seen[name] == 2 { // of two versions
+			continue
+		}
+		seen[name]++
+		out.Links = append(out.Links, l.Bounded())
+	}
+	return out
+}
+
+// farStage is where an edge out of the slot leads, or where one into it comes from; "": there is none.
+func (h *held) farStage(edge uint16, out bool) string {
+	for _, e := range h.begin.Out {
+		if out && e.ID == edge {
+			return e.To
+		}
+	}
+	for _, e := range h.begin.In {
+		if !out && e.ID == edge {
+			return e.From
+		}
+	}
+	return ""
 }
 
 // sum adds what dead processes have counted to what the present one says.
@@ -349,9 +396,6 @@ func (h *held) bury(ctx context.Context, t *seat, reason string) error {
 	return h.take(ctx, p)
 }
 
-// maxDeadly bounds the events whose deaths are remembered.
-const maxDeadly = maxWorkEvents
-
 // blame notes which event the function had when it died.
 func (h *held) blame(reason string) bool {
 	h.mu.Lock()
@@ -363,17 +407,9 @@ func (h *held) blame(reason string) bool {
 	}
 	id := h.page.ID()
 	h.page.Forget()
-	// What isn't acknowledged yet comes again to the next process, and with it others that kill.
-	deaths := maps.Clone(h.begin.Deaths) // the one before may be on its way to a process
-	if _, known := deaths[id]; !known {
-		if h.deadly = append(h.deadly, id); len(h.deadly) > maxDeadly {
-			delete(deaths, h.deadly[0])
-			h.deadly = h.deadly[1:]
-		}
-	}
-	deaths[id] = append(slices.Clone(deaths[id]), reason)
-	h.begin.Deaths = deaths
-	return true
+	blamed := h.deaths.Blame(id, reason, h.begin.Retries)
+	h.begin.Deaths = h.deaths.All()
+	return blamed
 }
 
 // watch waits for the process's end, and says what it was, or why the worker can't go on.

@@ -6,6 +6,7 @@ package direct
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 
 	"github.com/weft-stream/weft/quicmesh"
@@ -171,6 +172,13 @@ func linksOf(s quicmesh.Stats) []Link {
 	return out
 }
 
+// Bounded is l with no more than a link can have, when a function has said it.
+func (l Link) Bounded() Link {
+	l.Reason, l.Carrier = fmt.Sprintf("%.500s", l.Reason), fmt.Sprintf("%.500s", l.Carrier)
+	maps.DeleteFunc(l.Hops, func(b int, _ uint64) bool { return b < 0 || b >= len(l.LinkStats.Hops.Counts) })
+	return l
+}
+
 // Add adds what the same link has counted in an earlier process.
 func (l Link) Add(old Link) Link {
 	l.Events += old.Events
@@ -195,10 +203,8 @@ func (l Link) Add(old Link) Link {
 // Mesh gives a link's counters as the mesh has them.
 func (l Link) Mesh() quicmesh.LinkStats {
 	out := l.LinkStats
-	for b, n := range l.Hops {
-		if b >= 0 && b < len(out.Hops.Counts) {
-			out.Hops.Counts[b] = n
-		}
+	for b, n := range l.Hops { // Bounded, or linksOf's
+		out.Hops.Counts[b] = n
 	}
 	return out
 }
