@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-stream/weft/actionproxy/process"
@@ -23,6 +25,8 @@ import (
 const (
 	// maxAsked bounds what a function asks its proxy at one time.
 	maxAsked = 256
+	// maxTold bounds what waits until a function takes it.
+	maxTold = 256
 	// spareLinks is how many slots a stage has room for at least, beyond what its spec says.
 	spareLinks = 16
 	// meshCloseWait is how long a function has to say goodbye on its links.
@@ -65,6 +69,18 @@ type seat struct {
 	ready   chan struct{} // of one element
 	failed  chan error    // of one element
 	asked   chan struct{} // one token for each call of the function's
+	outbox  chan told     // filled with held.mu, emptied by sendLoop
+	over    bool          // nobody empties outbox any more; held.mu's
+	rude    atomic.Pointer[string]
+}
+
+// told is a message to the function. One goroutine writes them in order, so that nobody who has something to tell
+// waits for a function that doesn't read.
+type told struct {
+	typ   string
+	body  any
+	files []*os.File // closed when they are sent
+	lent  bool       // … unless they are only lent
 }
 
 // newHeld makes a mesh that no process has yet.
@@ -157,17 +173,18 @@ func (h *held) take(ctx context.Context, p *process.Process) error {
 	if err != nil {
 		return err
 	}
-	t := &seat{held: h, process: p, ready: make(chan struct{}, 1), failed: make(chan error, 1), asked: make(chan struct{}, maxAsked)}
+	t := &seat{held: h, process: p, ready: make(chan struct{}, 1), failed: make(chan error, 1), asked: make(chan struct{}, maxAsked), outbox: make(chan told, maxTold)}
 	dialled := make(chan struct{})
 	t.conn = wire.NewConn(nc, func(m *wire.Message, _ bool, reply func(wire.Answer)) {
 		<-dialled
 		t.handle(m, reply)
 	})
 	close(dialled)
-	if err := h.sit(t); err != nil {
+	if !h.launch(t.sendLoop) {
 		_ = t.conn.Close()
-		return err
+		return wire.ErrClosed
 	}
+	h.sit(t)
 	select {
 	case <-t.ready:
 		return nil
@@ -181,25 +198,71 @@ func (h *held) take(ctx context.Context, p *process.Process) error {
 }
 
 // sit tells a process what it needs, and from now on what changes.
-func (h *held) sit(t *seat) error {
+func (h *held) sit(t *seat) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seat, h.now = t, direct.Stats{}
-	err := t.conn.SendFiles(direct.TypeBegin, h.begin, h.files)
-	if err == nil && h.accepted {
-		err = t.conn.Send(direct.TypeAccept, nil, nil)
+	begin := h.begin
+	begin.Out = slices.Clone(begin.Out) // Want changes it
+	t.put(told{typ: direct.TypeBegin, body: begin, files: h.files, lent: true})
+	if h.accepted {
+		t.put(told{typ: direct.TypeAccept})
 	}
-	if err != nil {
-		return fmt.Errorf("give the function its mesh: %w", err)
-	}
-	return nil
 }
 
-// tell tells the present process something. One that has gone needs no word. The caller holds mu.
-func (h *held) tell(typ string, body any) {
-	if h.seat != nil {
-		_ = h.seat.conn.Send(typ, body, nil)
+// tell tells the present process something, with files that are its own from now on. One that has gone needs no
+// word. The caller holds mu.
+func (h *held) tell(typ string, body any, files ...*os.File) {
+	if h.seat == nil {
+		shm.CloseAll(files)
+		return
 	}
+	h.seat.put(told{typ: typ, body: body, files: files})
+}
+
+// put has a message sent. The caller holds held.mu.
+func (t *seat) put(m told) {
+	if !t.over {
+		select {
+		case t.outbox <- m:
+			return
+		default:
+			t.end(fmt.Sprintf("it does not read what its proxy tells it: %d messages wait", maxTold))
+		}
+	}
+	m.close()
+}
+
+func (m *told) close() {
+	if !m.lent {
+		shm.CloseAll(m.files)
+	}
+}
+
+// sendLoop sends what is in the outbox, until the connection ends.
+func (t *seat) sendLoop() {
+	for {
+		select {
+		case m := <-t.outbox:
+			_ = t.conn.SendFiles(m.typ, m.body, m.files) // fails with the connection
+			m.close()
+		case <-t.conn.Done():
+			t.held.mu.Lock()
+			defer t.held.mu.Unlock()
+			t.over = true
+			for len(t.outbox) > 0 {
+				m := <-t.outbox
+				m.close()
+			}
+			return
+		}
+	}
+}
+
+// end ends a process that doesn't keep the rules.
+func (t *seat) end(reason string) {
+	t.rude.CompareAndSwap(nil, &reason)
+	_ = t.conn.Close()
 }
 
 func (h *held) present() *seat {
@@ -258,10 +321,9 @@ func (h *held) WaitLinks(ctx context.Context) error {
 
 // Offer hands the function the end of a ring.
 func (h *held) Offer(from transport.Identity, end shmring.End) {
-	defer end.Close()
-	if t := h.present(); t != nil {
-		_ = t.conn.SendFiles(direct.TypeOffer, from, []*os.File{end.Memory, end.Socket}) // the peer sees its end
-	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tell(direct.TypeOffer, from, end.Memory, end.Socket) // the peer sees when they are closed
 }
 
 // Want is direct.Place's.
@@ -442,6 +504,9 @@ func (t *seat) watch(ctx context.Context) (reason string, err error) {
 // died waits for the end of a process whose connection has ended. One that has only closed that can't be
 // worked with.
 func (t *seat) died() string {
+	if reason := t.rude.Load(); reason != nil {
+		return whyDead(t.process, *reason)
+	}
 	select {
 	case <-t.process.Done():
 		return whyDead(t.process, "")
@@ -517,7 +582,7 @@ func (t *seat) handle(m *wire.Message, reply func(wire.Answer)) {
 	}
 	if err != nil {
 		reply(wire.Answer{Err: err})
-		_ = t.conn.Close() // it doesn't keep the rules
+		t.end(fmt.Sprintf("it does not keep to the protocol: %v", err))
 	}
 }
 
@@ -639,8 +704,7 @@ func (h *held) acceptLoop() {
 }
 
 func (h *held) admit(s transport.Stream) {
-	t := h.present()
-	if t == nil {
+	if h.present() == nil {
 		_ = s.Close() // between two processes: the peer dials again
 		return
 	}
@@ -648,8 +712,9 @@ func (h *held) admit(s transport.Stream) {
 	if err != nil {
 		return
 	}
-	_ = t.conn.SendFiles(direct.TypeStream, direct.Stream{Peer: s.Peer(), Carrier: carrierOf(s)}, []*os.File{theirs}) // its end ends the stream
-	_ = theirs.Close()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tell(direct.TypeStream, direct.Stream{Peer: s.Peer(), Carrier: carrierOf(s)}, theirs) // its end ends the stream
 }
 
 const (

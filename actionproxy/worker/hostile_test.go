@@ -49,3 +49,18 @@ func TestHostileStats(t *testing.T) {
 	}
 	r.terminate()
 }
+
+// A function that doesn't read what it is told is ended for that. Nobody waits for it meanwhile.
+func TestDeafFunction(t *testing.T) {
+	h := newTestHook(t, chain(nil))
+	h.open = true
+	r := start(t, h, hostile(t, "deaf"))
+	h.heard(control.TypeReady, slotOf("f"))
+	for range 5000 {
+		h.tellPeers()
+	}
+	if got := h.heard(control.TypeRestarted, slotOf("f")).state.Reason; !strings.Contains(got, "it does not read what its proxy tells it") {
+		t.Errorf("the reason of the restart is %q", got)
+	}
+	r.terminate()
+}
