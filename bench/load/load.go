@@ -86,7 +86,7 @@ func (p Plan) GenerateIn(ctx context.Context, memory func() ([]byte, error), sen
 		if p.Fresh {
 			Fill(b, uint64(n))
 		}
-		due := Now()
+		due := int64(0)
 		if p.Rate > 0 {
 			due = began + int64(float64(n)/p.Rate*1e9)
 			if wait := due - Now(); wait > 0 {
@@ -96,7 +96,11 @@ func (p Plan) GenerateIn(ctx context.Context, memory func() ([]byte, error), sen
 		if n&0xFF == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		Stamp(b, due, Now(), uint64(n))
+		sent := Now()
+		if p.Rate == 0 {
+			due = sent // as soon as it can be sent
+		}
+		Stamp(b, due, sent, uint64(n))
 		if err := send(b); err != nil {
 			return fmt.Errorf("send event %d: %w", n, err)
 		}

@@ -26,7 +26,8 @@ import (
 var functions embed.FS
 
 // Weft is a pipeline of stages functions, as a user writes it, run by the weft command on the embedded
-// platform. Its generator, which is Weft's own, paces the first function; that one stamps the events.
+// platform. Its generator, which is Weft's own, paces the first function; that one makes the load's events and stamps
+// them, as the first stage of every other chain does: one of each that the generator sends, or many, as fast as it goes.
 type Weft struct {
 	Binary    string // the weft command
 	Language  string // "go" or "python"
@@ -70,7 +71,24 @@ func (w Weft) Run(ctx context.Context) (load.Result, error) {
 // tailShare of the events are sent after the counted ones, so that the CPU time is read while they flow.
 const tailShare = 10
 
-func (w Weft) count() int { return w.Plan.Warmup + w.Plan.Events + w.Plan.Events/tailShare + 10 }
+// count is how many events the generator sends.
+func (w Weft) count() int {
+	return (w.Plan.Warmup+w.Plan.Events+w.Plan.Events/tailShare+10)/w.batch() + 1
+}
+
+// Batches of a load that goes as fast as it can: so many events, and bytes at most.
+const (
+	batchEvents = 64
+	batchBytes  = 64 << 10
+)
+
+// batch is how many events the first function makes of one of the generator's.
+func (w Weft) batch() int {
+	if w.Plan.Rate > 0 || w.Language != "go" {
+		return 1
+	}
+	return max(1, min(batchEvents, batchBytes/max(w.Plan.Payload, 1)))
+}
 
 // every keeps the latencies of a long run to what one event can carry.
 func (w Weft) every() int { return max(1, w.Plan.Events/20000) }
@@ -97,8 +115,8 @@ func (w Weft) spec(suffix, kind string) string {
 	if w.Plan.Fresh {
 		fresh = `, FRESH: "1"`
 	}
-	env := fmt.Sprintf(`{SIZE: "%d", RATE: "%g", WARMUP: "%d", EVENTS: "%d", EVERY: "%d"%s}`,
-		w.Plan.Payload, w.Plan.Rate, w.Plan.Warmup, w.Plan.Events, w.every(), fresh)
+	env := fmt.Sprintf(`{SIZE: "%d", RATE: "%g", BATCH: "%d", WARMUP: "%d", EVENTS: "%d", EVERY: "%d"%s}`,
+		w.Plan.Payload, w.Plan.Rate, w.batch(), w.Plan.Warmup, w.Plan.Events, w.every(), fresh)
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: weft/v1\nkind: Pipeline\nmetadata: {name: compare}\nspec:\n")
 	if w.Fuse != "" {

@@ -65,14 +65,15 @@ public final class Chain {
             ByteBuffer head = ByteBuffer.wrap(event).order(ByteOrder.LITTLE_ENDIAN);
             long began = System.nanoTime();
             for (long n = 0; running && n < count; n++) {
-                long due = System.nanoTime();
+                long due = 0;
                 if (rate > 0) {
                     due = began + (long) (n / rate * 1e9);
                     for (long wait; (wait = due - System.nanoTime()) > 0; ) {
                         LockSupport.parkNanos(wait);
                     }
                 }
-                head.putLong(0, due).putLong(8, System.nanoTime()).putLong(16, n);
+                long sent = System.nanoTime();
+                head.putLong(0, rate > 0 ? due : sent).putLong(8, sent).putLong(16, n);
                 out.collect(event);
             }
         }

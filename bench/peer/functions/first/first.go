@@ -1,10 +1,10 @@
-// The first stage: it makes the load's event of each that the generator sends, and stamps it last.
+// The first stage: it makes the load's events of those that the generator sends, and stamps them last.
 package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -18,55 +18,71 @@ import (
 	weft "github.com/weft-stream/weft/sdk/go"
 )
 
-// event is what the chain carries: [due, sent, number], nanoseconds of CLOCK_MONOTONIC, and padding to
-// the size that is wanted.
+// event is what the chain carries: its stamps, which are due, sent and number, nanoseconds of CLOCK_MONOTONIC, and
+// padding to the size that is wanted.
 type event struct {
-	size  int
-	rate  float64
-	fresh bool // each event is written anew, where the next function reads it
-	began int64
-	n     int64
-	emit  weft.Emit
-	buf   []byte
-	pad   string
+	rate   float64
+	fresh  int      // bytes of events that are written anew, where the next function reads them; 0: none are
+	events [][]byte // those that are made of one of the generator's; their stamps alone change
+	began  int64
+	n      int64
+	emit   weft.Emit
 }
 
 func (h *event) Event(ctx context.Context, _ *weft.Event) error {
-	var b []byte
-	if h.fresh {
-		b = weft.Alloc(ctx, h.size)
+	if h.fresh > 0 {
+		b := weft.Alloc(ctx, h.fresh)
 		fill(b, uint64(h.n))
-	}
-	due := now()
-	if h.began == 0 {
-		h.began = due
-	}
-	if h.rate > 0 {
-		due = h.began + int64(float64(h.n)/h.rate*1e9)
-	}
-	if h.fresh {
-		h.stamp(b, due)
+		h.send(b)
 		return nil
 	}
-	b = strconv.AppendInt(append(h.buf[:0], `{"w":[`...), due, 10)
-	b = strconv.AppendInt(append(b, ','), now(), 10)
-	b = strconv.AppendInt(append(b, ','), h.n, 10)
-	b = append(b, `],"p":"`...)
-	if left := h.size - len(b) - 2; left > 0 {
-		b = append(b, h.pad[:left]...)
+	for _, b := range h.events {
+		h.send(b)
 	}
-	h.buf = append(b, `"}`...)
-	h.n++
-	h.emit(weft.Output{Value: json.RawMessage(h.buf)})
 	return nil
 }
 
 func (h *event) End(context.Context) error { return nil }
 
+// send stamps an event. One that is due when it can be sent is due then.
+func (h *event) send(b []byte) {
+	sent := now()
+	if h.began == 0 {
+		h.began = sent
+	}
+	due := sent
+	if h.rate > 0 {
+		due = h.began + int64(float64(h.n)/h.rate*1e9)
+	}
+	var stamps [24]byte
+	binary.LittleEndian.PutUint64(stamps[:], uint64(due))
+	binary.LittleEndian.PutUint64(stamps[8:], uint64(sent))
+	binary.LittleEndian.PutUint64(stamps[16:], uint64(h.n))
+	base64.StdEncoding.Encode(b[len(head):], stamps[:])
+	h.n++
+	h.emit(weft.Output{Payload: b})
+}
+
+// An event begins with head and stampsSize bytes of stamps.
+const (
+	head       = `{"w":"`
+	stampsSize = 32
+)
+
+// padded is an event of size bytes, if that is enough.
+func padded(size int) []byte {
+	b := append([]byte(head), make([]byte, stampsSize)...)
+	b = append(b, `","p":"`...)
+	for i := 0; len(b)+2 < size; i++ {
+		b = append(b, 'a'+byte(i%26))
+	}
+	return append(b, `"}`...)
+}
+
 // A fresh event's text begins in a head of headSize bytes, whose rest is no part of the sum that it has.
 const headSize = 128
 
-// fill writes event n anew but for its head, and its sum where stamp finds it.
+// fill writes event n anew but for its stamps.
 func fill(b []byte, n uint64) {
 	text := b[headSize : len(b)-2]
 	x := n*0x9E3779B97F4A7C15 | 1
@@ -80,23 +96,9 @@ func fill(b []byte, n uint64) {
 		text[i] = 'z'
 	}
 	copy(b[len(b)-2:], `"}`)
-	copy(b, fmt.Sprintf("%08x", crc32.Checksum(b[headSize:len(b)-2], crc32.MakeTable(crc32.Castagnoli))))
-}
-
-// stamp writes the head, and sends the event.
-func (h *event) stamp(b []byte, due int64) {
-	sum := string(b[:8])
-	head := strconv.AppendInt(append(h.buf[:0], `{"w":[`...), due, 10)
-	head = strconv.AppendInt(append(head, ','), now(), 10)
-	head = strconv.AppendInt(append(head, ','), h.n, 10)
-	head = append(append(append(head, `],"s":"`...), sum...), `","p":"`...)
-	for len(head) < headSize {
-		head = append(head, '.')
-	}
+	sum := fmt.Sprintf(`","s":"%08x","p":"`, crc32.Checksum(b[headSize:len(b)-2], crc32.MakeTable(crc32.Castagnoli)))
 	copy(b, head)
-	h.buf = head
-	h.n++
-	h.emit(weft.Output{Payload: b})
+	copy(b[len(head)+stampsSize:headSize], sum+strings.Repeat(".", headSize))
 }
 
 // now is CLOCK_MONOTONIC, the clock of all processes, as Go reads it: a system call each time would cost more
@@ -126,13 +128,22 @@ func main() {
 		if err != nil {
 			return nil, err
 		}
+		batch, err := strconv.Atoi(os.Getenv("BATCH"))
+		if err != nil {
+			return nil, err
+		}
 		rate, err := strconv.ParseFloat(os.Getenv("RATE"), 64)
 		if err != nil {
 			return nil, err
 		}
+		h := &event{rate: rate, emit: emit}
 		if os.Getenv("FRESH") != "" {
-			return &event{size: max(size, headSize+8), rate: rate, emit: emit, fresh: true}, nil
+			h.fresh = max(size, headSize+8)
+			return h, nil
 		}
-		return &event{size: size, rate: rate, emit: emit, pad: strings.Repeat("abcdefghijklmnopqrstuvwxyz", size/26+1)}, nil
+		for range batch {
+			h.events = append(h.events, padded(size))
+		}
+		return h, nil
 	})
 }

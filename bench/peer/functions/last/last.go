@@ -118,21 +118,17 @@ func lent(b []byte) bool {
 	return false
 }
 
-// stamps reads {"w":[due,sent,n],…, without a parser: this is the timed span.
+// stamps reads those of an event, without a parser: this is the timed span.
 func stamps(b []byte) (due, sent, n int64, err error) {
-	const head = `{"w":[`
-	if len(b) < len(head) || string(b[:len(head)]) != head {
+	const head, size = `{"w":"`, 32
+	var raw [24]byte
+	if len(b) < len(head)+size || string(b[:len(head)]) != head {
 		return 0, 0, 0, fmt.Errorf("not an event of the load: %.40q", b)
 	}
-	var v [3]int64
-	i := len(head)
-	for k := range v {
-		for ; i < len(b) && b[i] >= '0' && b[i] <= '9'; i++ {
-			v[k] = v[k]*10 + int64(b[i]-'0')
-		}
-		i++
+	if _, err := base64.StdEncoding.Decode(raw[:], b[len(head):len(head)+size]); err != nil {
+		return 0, 0, 0, fmt.Errorf("not an event of the load: %.40q: %w", b, err)
 	}
-	return v[0], v[1], v[2], nil
+	return int64(binary.LittleEndian.Uint64(raw[:])), int64(binary.LittleEndian.Uint64(raw[8:])), int64(binary.LittleEndian.Uint64(raw[16:])), nil
 }
 
 // now is CLOCK_MONOTONIC, the clock of all processes, as Go reads it: a system call each time would cost more

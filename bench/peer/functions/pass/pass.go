@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 
 	weft "github.com/weft-stream/weft/sdk/go"
 )
@@ -11,7 +10,7 @@ import (
 type pass struct{ emit weft.Emit }
 
 func (p pass) Event(_ context.Context, e *weft.Event) error {
-	p.emit(weft.Output{Value: json.RawMessage(e.Payload)})
+	p.emit(weft.Output{Payload: e.Payload})
 	return nil
 }
 
