@@ -193,7 +193,7 @@ func (l *inLink) arrived() {
 // release notes that a frame is consumed: its credit, and its payload if that was read in place.
 func (l *inLink) release(it *Item) {
 	p := l.mesh.progress
-	begins := false
+	calm, begins := p.calm(), false
 	l.mu.Lock()
 	if it.loan != nil && !it.held {
 		l.borrowed.release(it.Frame.Seq)
@@ -205,9 +205,17 @@ func (l *inLink) release(it *Item) {
 	} else {
 		l.consumed.Note(it.Frame.Seq, it.size)
 		begins = !l.fresh && l.consumed.UpTo() > l.round.upTo
-		l.fresh = l.fresh || begins
 	}
+	if calm && begins {
+		l.enter()
+		l.moveDone()
+		begins = false
+	}
+	l.fresh = l.fresh || begins
 	l.mu.Unlock()
+	if calm {
+		p.mu.Unlock()
+	}
 	if begins {
 		p.add(l)
 	}
@@ -241,6 +249,11 @@ func (l *inLink) brought(it *Item) {
 func (l *inLink) enterRound() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.enter()
+}
+
+// enter is enterRound; the caller holds mu.
+func (l *inLink) enter() {
 	l.round, l.fresh = mark{l.consumed.UpTo(), l.consumed.Bytes()}, false
 }
 
@@ -248,6 +261,11 @@ func (l *inLink) enterRound() {
 func (l *inLink) markDone() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.moveDone()
+}
+
+// moveDone is markDone; the caller holds mu.
+func (l *inLink) moveDone() {
 	if l.record != nil {
 		l.record.upTo.Store(l.round.upTo)
 	}

@@ -42,6 +42,7 @@ type outLink struct {
 
 	begun   bool    // has had a session with this incarnation of the peer
 	written uint64  // number of the last frame written, or known to have arrived
+	behind  bool    // written is not the last one: the mesh's progress counts it
 	record  *record // of that in the mesh's progress; nil: none is kept
 	awaited bool    // a round waits until written is goal
 	goal    uint64
@@ -92,6 +93,19 @@ func (l *outLink) push(f *frame.Frame, memory replay.Memory) {
 		l.asleep = false
 		signal(l.wake)
 	}
+	l.noteBehind()
+}
+
+// noteBehind tells the mesh's progress whether there is something to write. The caller holds edge.mu.
+func (l *outLink) noteBehind() {
+	if behind := l.written < l.log.Last(); behind != l.behind {
+		l.behind = behind
+		if p := l.edge.mesh.progress; p != nil && behind {
+			p.behind.Add(1)
+		} else if p != nil {
+			p.behind.Add(-1)
+		}
+	}
 }
 
 // launch begins the link's loop. The mesh is open.
@@ -119,6 +133,7 @@ func (l *outLink) reset() {
 	l.forget()
 	l.flow, l.control = flow.Sender{}, controlSeqs{}
 	l.begun, l.written, l.goal = false, 0, 0 // a round that waits sees it when the link's loop does
+	l.noteBehind()
 	if l.record != nil {
 		l.edge.mesh.progress.release(l.record)
 		l.record = nil
@@ -202,6 +217,7 @@ func (l *outLink) goOn(received uint64) (events int, lost uint64) {
 	by, events := l.log.Begin(received)
 	l.control.move(by)
 	l.goal += by
+	l.noteBehind()
 	return events, lost
 }
 
@@ -212,6 +228,7 @@ func (l *outLink) noteWritten() (last bool) {
 	if l.record != nil && l.written > l.record.upTo.Load() {
 		l.record.upTo.Store(l.written)
 	}
+	l.noteBehind()
 	return l.passes()
 }
 

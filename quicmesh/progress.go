@@ -72,6 +72,7 @@ type progress struct {
 	records []record
 	life    uint64
 	left    atomic.Int32 // links that have to write before the round is complete, and 1 while it begins
+	behind  atomic.Int32 // links whose logs have frames that are not written
 
 	mu       sync.Mutex // before inLink.mu
 	attempt  frame.Attempt

@@ -11,7 +11,8 @@ import (
 // takes what is released until then and the numbers of the last frames in the logs, and is complete when the
 // writers have passed these. Then the marks move, and the next round begins if there is something for it. No
 // round has a goroutine or a wake of its own: it begins in a release, or where one ends, and completes in the
-// writer that is last.
+// writer that is last. Where nothing is left to be written and no round under way, as in a stage that sends little,
+// a release is done at once.
 
 // open lets rounds begin: the mesh is open.
 func (p *progress) open() {
@@ -33,6 +34,20 @@ func (p *progress) add(l *inLink) {
 	if begins {
 		p.rounds()
 	}
+}
+
+// calm tells whether what is released now is done at once: nothing of what was sent is still to be written, and no
+// earlier mark is still to be moved. Then the caller unlocks mu when it has moved its own.
+func (p *progress) calm() bool {
+	if p == nil || p.behind.Load() != 0 {
+		return false
+	}
+	p.mu.Lock()
+	if p.running || p.closed || len(p.fresh) > 0 || p.passed != p.roundHas || p.behind.Load() != 0 {
+		p.mu.Unlock()
+		return false
+	}
+	return true
 }
 
 // passOn has a barrier, which all links of all edges have got in attempt a, in the next round.
