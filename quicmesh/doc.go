@@ -82,6 +82,10 @@
 // reader's buffer until its Release, and only a frame that a buffer's end has cut is copied. Nothing is
 // allocated per event.
 //
+// Who receives, reads: where one link comes in, over a stream that can be roused (transport.Rousable), Receive reads it
+// itself, and an event wakes one goroutine instead of two. The link's own goroutine reads before the first Receive, while
+// there are other links, and from the stream's end on, which it watches: who receives may be busy with an event.
+//
 // # Payloads in place
 //
 // Alloc gives memory that receivers on the same host read where it was written (arena; FRAME.md, References). The log
@@ -94,7 +98,7 @@
 //
 //	goroutine        number           ends with             does
 //	acceptLoop       1                Close                 takes streams that peers open
-//	linkLoop         incoming stream  its session           hello, then readLoop
+//	linkLoop         incoming stream  its session           hello, then readLoop, unless Receive reads
 //	inLink.ackLoop   incoming link    its session           writes Ack, Credit, Bye
 //	dialLoop         outgoing link    Close                 dials, then writeLoop
 //	outLink.readLoop outgoing link    its session           takes Ack, Credit, Bye

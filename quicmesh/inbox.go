@@ -3,7 +3,9 @@ package quicmesh
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/weft-stream/weft/quicmesh/barrier"
 	"github.com/weft-stream/weft/quicmesh/frame"
@@ -15,6 +17,10 @@ type inbox struct {
 	mesh *Mesh
 	wake chan struct{} // for Receive, when ring was empty
 
+	// Of Receive.
+	ctx  <-chan struct{} // Done of the context whose end rouses it
+	stop func() bool     // … which this undoes
+
 	mu      sync.Mutex // before edge.mu and inLink.mu
 	ring    []Item     // a ring; its length is a power of two
 	head    int
@@ -23,6 +29,9 @@ type inbox struct {
 	done    []barrier.Mark // reused
 	closed  bool
 	moved   chan struct{} // closed by the next rollback or close; nil when nobody waits
+
+	readings []*reading              // sessions that are being read
+	direct   atomic.Pointer[reading] // the only one, which Receive reads itself; nil: none. Changed under mu
 }
 
 func (b *inbox) init(m *Mesh, inputs int) {
@@ -59,9 +68,66 @@ func (b *inbox) push(l *inLink, batch []Item, duplicates uint64) error {
 	}
 	l.arrived()
 	if before == 0 && b.n > 0 {
-		signal(b.wake)
+		b.alert(l)
 	}
 	return nil
+}
+
+// alert wakes who receives, if he isn't the one who reads l. The caller holds mu.
+func (b *inbox) alert(by *inLink) {
+	signal(b.wake)
+	if r := b.direct.Load(); r != nil && r.link != by {
+		r.rousable.Rouse()
+	}
+}
+
+// enter notes that a session is being read.
+func (b *inbox) enter(r *reading) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readings = append(b.readings, r)
+	if r := b.direct.Load(); r != nil {
+		b.letGo(r)
+	}
+}
+
+// exit notes that a session is not read any more.
+func (b *inbox) exit(r *reading) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readings = slices.DeleteFunc(b.readings, func(other *reading) bool { return other == r })
+}
+
+// claim gives the session that who receives is to read, if there is only one and it can be roused; else nil. The caller
+// holds mu.
+func (b *inbox) claim() *reading {
+	if r := b.direct.Load(); r != nil || len(b.readings) != 1 {
+		return r
+	}
+	r := b.readings[0]
+	if r.rousable == nil || r.kept {
+		return nil
+	}
+	b.direct.Store(r)
+	r.rousable.Rouse() // its goroutine
+	return r
+}
+
+// resign gives a session back to its goroutine; keep: for good.
+func (b *inbox) resign(r *reading, keep bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r.kept = r.kept || keep
+	if b.direct.Load() == r {
+		b.letGo(r)
+	}
+}
+
+// letGo has the goroutine of the session that who receives has read read it. The caller holds mu.
+func (b *inbox) letGo(r *reading) {
+	b.direct.Store(nil)
+	r.rousable.Rouse()
+	signal(r.turn)
 }
 
 // await waits until the mesh is in attempt a, whose sender has heard of its rollback earlier. Events of a
@@ -158,7 +224,7 @@ func (b *inbox) goOn(l *inLink, r *record) {
 		b.ends(l.number, b.mesh.Attempt())
 	}
 	if before == 0 && b.n > 0 {
-		signal(b.wake)
+		b.alert(nil)
 	}
 }
 
@@ -201,7 +267,7 @@ func (b *inbox) leave(input int) {
 	if all {
 		b.put(Item{Kind: KindEnd, Attempt: b.mesh.Attempt()})
 	}
-	signal(b.wake)
+	b.alert(nil)
 }
 
 // put appends an item. The caller holds mu.
@@ -237,13 +303,35 @@ func (b *inbox) receive(ctx context.Context, into []Item) ([]Item, error) {
 			b.mu.Unlock()
 			return into, nil
 		}
+		r := b.claim()
 		b.mu.Unlock()
+		if r != nil && ctx.Err() == nil {
+			b.heed(ctx)
+			if r.receive() {
+				continue
+			}
+		}
 		select {
 		case <-b.wake:
 		case <-ctx.Done():
 			return into, fmt.Errorf("receive: %w", ctx.Err())
 		}
 	}
+}
+
+// heed has the end of ctx rouse who receives.
+func (b *inbox) heed(ctx context.Context) {
+	if ctx.Done() == b.ctx {
+		return
+	}
+	if b.stop != nil {
+		b.stop()
+	}
+	b.ctx, b.stop = ctx.Done(), context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.alert(nil)
+	})
 }
 
 // hand moves items out and notes how long they were on their way. The caller holds mu.
@@ -271,7 +359,7 @@ func (b *inbox) rollback(a frame.Attempt) {
 	b.clear()
 	b.aligner.Reset()
 	b.put(Item{Kind: KindRollback, Attempt: a})
-	signal(b.wake)
+	b.alert(nil)
 	for _, e := range b.mesh.out {
 		e.rolledBack()
 	}
@@ -292,5 +380,5 @@ func (b *inbox) close() {
 	b.closed = true
 	b.move()
 	b.clear()
-	signal(b.wake)
+	b.alert(nil)
 }

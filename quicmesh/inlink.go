@@ -36,7 +36,6 @@ type inLink struct {
 	fenced      atomic.Bool // a newer incarnation exists
 
 	filter replay.Filter // the reader's
-	batch  []Item        // the reader's
 	stats  inStats       // belongs to inbox.mu
 
 	wake  chan struct{} // acknowledgement or credit is due
@@ -152,16 +151,16 @@ func (l *inLink) resume(s *session) error {
 	return nil
 }
 
-// count takes the batch into account, and has it acknowledged in time.
-func (l *inLink) count() error {
+// count takes a batch into account.
+func (l *inLink) count(batch []Item) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Barriers and ends need no credit, but are counted while something before them isn't consumed.
 	if l.record != nil && l.filter.Received()-l.consumed.UpTo() > l.flow.Window()/frame.HeaderSize+mostAhead {
 		return fmt.Errorf("%w: %d more than are done", errFrame, l.filter.Received()-l.consumed.UpTo())
 	}
-	for i := range l.batch {
-		it := &l.batch[i]
+	for i := range batch {
+		it := &batch[i]
 		if it.size > 0 {
 			if err := l.flow.Take(it.size); err != nil {
 				return err

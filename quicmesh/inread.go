@@ -2,78 +2,164 @@ package quicmesh
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/replay"
+	"github.com/weft-stream/weft/quicmesh/transport"
 )
 
-// readLoop gives what comes to the inbox, as much as one read brings at a time, until s ends.
+// reading is a session of an incoming link being read: by the link's goroutine or, where there is no other, by who
+// receives. An event that comes alone then wakes one goroutine.
+type reading struct {
+	link     *inLink
+	session  *session
+	in       *reader
+	rousable transport.Rousable // nil: only the goroutine reads
+	turn     chan struct{}      // the goroutine's to read
+	kept     bool               // for good; of inbox.mu
+
+	mu         sync.Mutex // held by who reads
+	batch      []Item     // cut and not taken by the inbox yet
+	duplicates uint64     // beside it
+	failure    error      // of the frame behind it
+	err        error      // the end
+}
+
+// readLoop gives what comes to the inbox, as much as one read brings at a time, until s ends. It rests while who
+// receives does that. That one may have other things to do for a long time, so that the end is the goroutine's.
 func (l *inLink) readLoop(s *session, in *reader) {
 	l.mu.Lock()
 	l.up = true
 	l.mu.Unlock()
-	var err error
-	for err == nil && !s.ended() {
-		if err = l.cut(s, in); err == nil {
-			err = in.fill()
+	r := &reading{link: l, session: s, in: in, rousable: transport.RousableOf(s.stream), turn: make(chan struct{}, 1)}
+	var over <-chan struct{}
+	if r.rousable != nil {
+		over = r.rousable.Over()
+	}
+	b := &l.mesh.inbox
+	b.enter(r)
+	for r.read() {
+		signal(b.wake)
+		select {
+		case <-r.turn:
+		case <-s.done:
+			b.resign(r, true)
+		case <-over:
+			b.resign(r, true)
+			over = nil
 		}
 	}
+	b.exit(r)
 	l.mu.Lock()
 	l.up = false
-	if err != nil && !isLost(err) {
-		l.broken = err
+	if r.err != nil && !isLost(r.err) {
+		l.broken = r.err
 	}
 	l.mu.Unlock()
-	if err != nil {
-		s.endFor(err)
+	if r.err != nil {
+		s.endFor(r.err)
 	}
 }
 
-// cut takes all whole frames that in has, and gives them to the inbox. Those before a bad one count.
-func (l *inLink) cut(s *session, in *reader) error {
-	l.batch = l.batch[:0]
-	events, duplicates := 0, uint64(0)
-	var ok bool
-	var failure error
-	for ok = true; ok && failure == nil; {
-		l.batch = append(l.batch, Item{})
-		it := &l.batch[len(l.batch)-1]
-		verdict := replay.Duplicate
-		if ok, failure = in.next(&it.Frame); ok {
-			verdict, failure = l.judge(it)
+// read is the goroutine's part, until who receives goes on. false: the session has ended.
+func (r *reading) read() bool {
+	r.mu.Lock() // soon: who receives was roused
+	defer r.mu.Unlock()
+	for r.err == nil && !r.session.ended() {
+		r.cut()
+		if r.err = r.deliver(); r.err != nil {
+			break
 		}
-		if failure == nil && verdict == replay.New && it.Frame.Flags&frame.Refers != 0 && it.Kind == KindEvent {
-			failure = s.resolve(it, l.maxBody-headRoom)
+		if r.link.mesh.inbox.direct.Load() == r {
+			return true
+		}
+		r.err = r.in.fill()
+	}
+	unread(r.batch)
+	return false
+}
+
+// receive reads once, for who receives. What has him wait for anything but bytes is left to the goroutine, as is the
+// end. false: the goroutine has not gone to rest yet; it signals inbox.wake.
+func (r *reading) receive() bool {
+	if !r.mu.TryLock() {
+		return false
+	}
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = r.in.fill()
+	}
+	if r.err == nil {
+		if r.cut(); !r.early() {
+			r.err = r.deliver()
+		}
+	}
+	if r.err != nil || r.early() {
+		r.link.mesh.inbox.resign(r, r.err != nil)
+	}
+	return true
+}
+
+// cut takes all whole frames that in has.
+func (r *reading) cut() {
+	l := r.link
+	for ok := true; ok && r.failure == nil; {
+		r.batch = append(r.batch, Item{})
+		it := &r.batch[len(r.batch)-1]
+		verdict := replay.Duplicate
+		if ok, r.failure = r.in.next(&it.Frame); ok {
+			verdict, r.failure = l.judge(it)
+		}
+		if r.failure == nil && verdict == replay.New && it.Frame.Flags&frame.Refers != 0 && it.Kind == KindEvent {
+			r.failure = r.session.resolve(it, l.maxBody-headRoom)
 		}
 		switch {
-		case !ok || failure != nil:
-			l.batch = l.batch[:len(l.batch)-1]
+		case !ok || r.failure != nil:
+			r.batch = r.batch[:len(r.batch)-1]
 		case verdict == replay.Duplicate:
-			l.batch = l.batch[:len(l.batch)-1]
-			duplicates++
+			r.batch = r.batch[:len(r.batch)-1]
+			r.duplicates++
 		case it.Kind == KindEvent:
-			it.buf = in.buf
+			it.buf = r.in.buf
+		}
+	}
+}
+
+// early tells whether what was cut is of an attempt that has not begun here.
+func (r *reading) early() bool {
+	n := len(r.batch)
+	return n > 0 && r.batch[n-1].Attempt > r.link.mesh.Attempt()
+}
+
+// deliver gives what was cut to the inbox, when its attempt has begun. What came before a bad frame counts.
+func (r *reading) deliver() error {
+	l, batch, duplicates := r.link, r.batch, r.duplicates
+	r.batch, r.duplicates = r.batch[:0], 0
+	// A sender's attempts only grow, so that the last one's coming makes older items of the batch void.
+	if n := len(batch); n > 0 && !l.mesh.inbox.await(r.session, batch[n-1].Attempt) {
+		unread(batch)
+		return nil // none of it was taken: it will be sent again
+	}
+	if err := l.count(batch); err != nil {
+		unread(batch)
+		return err // nothing of a batch that is beyond the window is taken
+	}
+	events := 0
+	for i := range batch {
+		if batch[i].Kind == KindEvent {
 			events++
 		}
 	}
-	// A sender's attempts only grow, so that the last one's coming makes older items of the batch void.
-	if n := len(l.batch); n > 0 && !l.mesh.inbox.await(s, l.batch[n-1].Attempt) {
-		unread(l.batch)
-		return nil // none of it was taken: it will be sent again
-	}
-	if err := l.count(); err != nil {
-		unread(l.batch)
-		return err // nothing of a batch that is beyond the window is taken
-	}
 	if events > 0 {
-		in.buf.Retain(events)
+		r.in.buf.Retain(events)
 	}
-	if len(l.batch) > 0 || duplicates > 0 {
-		if err := l.mesh.inbox.push(l, l.batch, duplicates); err != nil {
+	if len(batch) > 0 || duplicates > 0 {
+		if err := l.mesh.inbox.push(l, batch, duplicates); err != nil {
 			return err
 		}
 	}
-	return failure
+	return r.failure
 }
 
 // judge checks an item's frame, and fills in the rest when it is one that belongs on this link.

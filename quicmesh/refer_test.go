@@ -554,6 +554,13 @@ func TestHostileReferences(t *testing.T) {
 					break // it has been heard
 				}
 			}
+			received := make(chan struct{})
+			go func() { // nothing of it is released
+				defer close(received)
+				for err := error(nil); err == nil; {
+					_, err = b.Receive(context.Background(), nil)
+				}
+			}()
 			for ctx := g.deadline(); !strings.Contains(b.Stats().Links[0].Reason, test.want); {
 				if ctx.Err() != nil {
 					t.Fatalf("down for %q, want %q", b.Stats().Links[0].Reason, test.want)
@@ -561,6 +568,8 @@ func TestHostileReferences(t *testing.T) {
 			}
 			_ = it.Frame.Payload[99] // still there
 			it.Release()
+			_ = b.Close()
+			<-received
 		})
 	}
 }

@@ -78,6 +78,17 @@ const AtOnce = 32 << 10
 // RoomyOf gives s, or what it wraps, as a Roomy; nil: it is none.
 func RoomyOf(s Stream) Roomy { return as[Roomy](s) }
 
+// Rousable is a Stream whose reader may have something else to do: who waits for other things, too, can read it.
+type Rousable interface {
+	// Rouse has the Read that waits, or the next one that would, return no bytes and no error.
+	Rouse()
+	// Over is closed when the peer has ended the stream, or is gone. What it wrote before is still to be read.
+	Over() <-chan struct{}
+}
+
+// RousableOf gives s, or what it wraps, as a Rousable; nil: it is none.
+func RousableOf(s Stream) Rousable { return as[Rousable](s) }
+
 // Timed is a Stream that knows how long it takes to the peer and back, lately; 0 before it does.
 type Timed interface{ RTT() time.Duration }
 

@@ -54,6 +54,7 @@ type stream struct {
 	still   bool         // doesn't spin
 	empty   int          // wakes for nothing, in a row
 	naps    atomic.Int64 // sleeps of the reader
+	roused  atomic.Bool  // the reader is to return
 	bell    *bell        // that the reader sleeps on
 	theirs  atomic.Pointer[ringer]
 	heard   int64        // rings of bell; the reader's
@@ -314,9 +315,19 @@ func (s *stream) rouse() {
 	s.bell.far.ring()
 }
 
+// Rouse is transport.Rousable's.
+func (s *stream) Rouse() {
+	if !s.roused.Swap(true) {
+		s.rouse()
+	}
+}
+
+// Over is transport.Rousable's.
+func (s *stream) Over() <-chan struct{} { return s.watched }
+
 // awake tells whether there is a reason not to sleep.
 func (s *stream) awake() bool {
-	return s.in.head.Load() != s.in.own || s.over.Load() || s.life.Load() != alive
+	return s.in.head.Load() != s.in.own || s.roused.Load() || s.over.Load() || s.life.Load() != alive
 }
 
 // wanted asks to be woken.
@@ -325,7 +336,7 @@ func (s *stream) wanted(word *atomic.Uint32) {
 	word.Store(1)
 }
 
-// Read copies out what has come, at least one byte.
+// Read copies out what has come: at least one byte, if nobody rouses it.
 func (s *stream) Read(b []byte) (int, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
@@ -349,6 +360,9 @@ func (s *stream) Read(b []byte) (int, error) {
 				return 0, io.EOF
 			}
 			return 0, s.fault("read from", endOf(life))
+		case s.roused.Load():
+			s.roused.Store(false)
+			return 0, nil
 		}
 		s.awaitBytes()
 	}
@@ -390,7 +404,7 @@ func (s *stream) awaitBytes() {
 		s.life.Store(rude)
 	}
 	word.Store(0)
-	if s.in.head.Load() != s.in.own {
+	if s.in.head.Load() != s.in.own || s.roused.Load() {
 		s.empty = 0
 		return
 	}
