@@ -18,6 +18,7 @@ import (
 	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/direct"
 	"github.com/weft-stream/weft/quicmesh/frame"
+	"github.com/weft-stream/weft/quicmesh/outlet"
 	"github.com/weft-stream/weft/quicmesh/transport"
 	"github.com/weft-stream/weft/quicmesh/transport/shmring"
 )
@@ -27,6 +28,8 @@ const (
 	maxAsked = 256
 	// maxTold bounds what waits until a function takes it.
 	maxTold = 256
+	// maxLetters bounds the dead letters of a function that wait until they are written, in bytes.
+	maxLetters = 2 * outlet.MaxDeadLetter
 	// spareLinks is how many slots a stage has room for at least, beyond what its spec says.
 	spareLinks = 16
 	// meshCloseWait is how long a function has to say goodbye on its links.
@@ -45,6 +48,7 @@ type held struct {
 	files    []*os.File    // the page's, and that of the mesh's progress
 	dead     chan struct{} // of one element: whoever has put one in writes to letters
 	letters  deadLetters
+	streams  chan struct{} // one token for each that is carried
 	deaths   direct.Deaths // of events; mu's, and begin.Deaths is All of it
 	finished uint64        // events done until the last death; run's
 
@@ -58,6 +62,7 @@ type held struct {
 	seat     *seat
 	before   direct.Stats // of processes that have died
 	now      direct.Stats // of the present one
+	waiting  int          // bytes of letters that wait
 	closed   bool         // no goroutine begins any more
 }
 
@@ -91,6 +96,7 @@ func newHeld(s *slot, self transport.Identity, far transport.Transport) (*held, 
 	h.begin = direct.Begin{Self: self, Attempt: a.Attempt, Seed: a.KeySeed, Joins: a.Joins, Edges: outletEdges(a, ""), Fused: directParts(s),
 		Answered: a.Pipeline.Ingress() != nil, Retries: s.stage.Retries, Deaths: map[string][]string{}, Stage: startPayload(s)}
 	h.begin.Out, h.begin.In = meshEdges(a)
+	h.streams = make(chan struct{}, 2*h.mostLinks()) // a link may have a new one before the old one has ended
 	page, file, err := direct.NewPage()
 	if err == nil {
 		h.page, h.files = page, append(h.files, file)
@@ -568,7 +574,13 @@ func (t *seat) handle(m *wire.Message, reply func(wire.Answer)) {
 		}
 	case direct.TypeDead:
 		letter := m.Blob
-		t.answer(reply, func() wire.Answer { return wire.Answer{Err: h.write(letter)} })
+		if no := h.await(letter); no != nil {
+			reply(wire.Answer{Err: no})
+			return
+		}
+		if !t.answer(reply, func() wire.Answer { return wire.Answer{Err: h.write(letter)} }) {
+			h.written(letter)
+		}
 	case direct.TypeStats:
 		var s direct.Stats
 		if err = m.Decode(&s); err == nil {
@@ -601,13 +613,13 @@ func (t *seat) told(typ, text string) {
 	}
 }
 
-// answer answers a call of the function's in a goroutine.
-func (t *seat) answer(reply func(wire.Answer), f func() wire.Answer) {
+// answer answers a call of the function's in a goroutine. false: it is refused.
+func (t *seat) answer(reply func(wire.Answer), f func() wire.Answer) bool {
 	select {
 	case t.asked <- struct{}{}:
 	default:
 		reply(wire.Answer{Err: fmt.Errorf("more than %d calls at one time", maxAsked)})
-		return
+		return false
 	}
 	if !t.held.launch(func() {
 		a := f()
@@ -616,7 +628,9 @@ func (t *seat) answer(reply func(wire.Answer), f func() wire.Answer) {
 		<-t.asked
 	}) {
 		reply(wire.Answer{Err: wire.ErrClosed})
+		return false
 	}
+	return true
 }
 
 // launch runs f in a goroutine that Close waits for. false: it is too late.
@@ -651,8 +665,32 @@ func (h *held) arena(q direct.Arena) wire.Answer {
 	return wire.Answer{Body: direct.ArenaReply{}, Files: []*os.File{f}}
 }
 
+// reach gives the address of a slot that an edge leads to, as the hook has told it; "" for any other.
+func (h *held) reach(peer transport.Identity) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	leads := func(e direct.OutEdge) bool { return e.To == peer.Stage }
+	if peer.Namespace != h.self.Namespace || peer.Pipeline != h.self.Pipeline || !slices.ContainsFunc(h.begin.Out, leads) {
+		return ""
+	}
+	known := h.begin.Now.Peers
+	if h.begin.Next != nil {
+		known = slices.Concat(known, h.begin.Next.Peers)
+	}
+	for _, p := range known {
+		if p.Stage == peer.Stage && p.Index == peer.Index && p.Incarnation == peer.Incarnation {
+			return p.Addr
+		}
+	}
+	return ""
+}
+
 // dial opens a stream for the function, and carries its bytes.
 func (h *held) dial(t *seat, q direct.Dial) wire.Answer {
+	addr := h.reach(q.Peer)
+	if addr == "" {
+		return wire.Answer{Body: direct.DialReply{Error: fmt.Sprintf("no edge leads to %.200v, or nobody is known to be that", q.Peer)}}
+	}
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
 	if !h.launch(func() { // a function that has gone dials nobody
@@ -664,7 +702,7 @@ func (h *held) dial(t *seat, q direct.Dial) wire.Answer {
 	}) {
 		return wire.Answer{Err: wire.ErrClosed}
 	}
-	s, err := h.far.Dial(ctx, q.Addr, q.Peer)
+	s, err := h.far.Dial(ctx, addr, q.Peer)
 	if err != nil {
 		return wire.Answer{Body: direct.DialReply{Error: err.Error(), Refused: errors.Is(err, transport.ErrRefused)}}
 	}
@@ -727,6 +765,20 @@ const (
 
 // carry carries a stream's bytes to and from a socket, whose other end it gives.
 func (h *held) carry(s transport.Stream) (*os.File, error) {
+	select {
+	case h.streams <- struct{}{}:
+	default:
+		_ = s.Close()
+		return nil, fmt.Errorf("the function has %d streams already", cap(h.streams))
+	}
+	theirs, err := h.carryOn(s)
+	if err != nil {
+		<-h.streams
+	}
+	return theirs, err
+}
+
+func (h *held) carryOn(s transport.Stream) (*os.File, error) {
 	ours, theirs, err := shm.Pair()
 	if err != nil {
 		_ = s.Close()
@@ -743,6 +795,7 @@ func (h *held) carry(s transport.Stream) (*os.File, error) {
 		_ = conn.Close()
 	})
 	if !h.launch(func() {
+		defer func() { <-h.streams }()
 		defer stop()
 		var pumps sync.WaitGroup
 		over := make(chan bool, 2)
@@ -780,8 +833,30 @@ func pump(to io.Writer, from io.Reader) (gone bool) {
 	}
 }
 
-// write takes a dead letter of the function's; one goroutine of it writes them.
+// await takes a dead letter of the function's among those that wait, or says why not. Those that it may write
+// are short enough.
+func (h *held) await(letter []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case len(letter) > outlet.MaxDeadLetter:
+		return fmt.Errorf("a dead letter of %d bytes is over %d", len(letter), outlet.MaxDeadLetter)
+	case h.waiting+len(letter) > maxLetters:
+		return fmt.Errorf("more than %d bytes of dead letters wait", maxLetters)
+	}
+	h.waiting += len(letter)
+	return nil
+}
+
+func (h *held) written(letter []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting -= len(letter)
+}
+
+// write writes a dead letter that waits; one goroutine writes them.
 func (h *held) write(letter []byte) error {
+	defer h.written(letter)
 	select {
 	case h.dead <- struct{}{}:
 	case <-h.ctx.Done():

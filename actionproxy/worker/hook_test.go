@@ -45,6 +45,7 @@ type testHook struct {
 	output   []byte
 	written  map[string]int64 // bytes of it, by slot and incarnation
 	dead     []byte
+	unread   bool // dead letters are not answered
 	said     []saying
 	hellos   []control.Hello
 	refused  bool // answer inventories with Keep=false
@@ -247,6 +248,9 @@ func (h *testHook) call(conn *control.Conn, m *control.Message) (body any, blob 
 		h.output = append(h.output, m.Blob[min(max(h.written[who]-tr.Offset, 0), int64(len(m.Blob))):]...)
 		h.written[who] = max(h.written[who], tr.Offset+int64(len(m.Blob)))
 	case control.TypeDead:
+		if h.unread {
+			return nil, nil, nil
+		}
 		h.dead = append(h.dead, m.Blob...)
 	}
 	return struct{}{}, nil, nil

@@ -1,11 +1,20 @@
 package worker_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/weft-stream/weft/actionproxy/worker"
 	"github.com/weft-stream/weft/internal/control"
+	"github.com/weft-stream/weft/quicmesh/transport"
+	"github.com/weft-stream/weft/quicmesh/transport/memnet"
 )
 
 // hostile is a function that says it holds the mesh, and does as it likes with its proxy.
@@ -63,4 +72,75 @@ func TestDeafFunction(t *testing.T) {
 		t.Errorf("the reason of the restart is %q", got)
 	}
 	r.terminate()
+}
+
+// silence is a network on which nobody answers.
+type silence struct{ memory }
+
+func (n silence) Transport(self transport.Identity, cert tls.Certificate, ca *x509.CertPool) (transport.Transport, error) {
+	inner, err := n.memory.Transport(self, cert, ca)
+	return silenceTransport{inner, n.addr}, err
+}
+
+type silenceTransport struct {
+	transport.Transport
+	addr string
+}
+
+func (n silenceTransport) Dial(_ context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
+	if !strings.HasPrefix(addr, "m") || addr == n.addr {
+		return nil, fmt.Errorf("%v is not at %s", peer, addr)
+	}
+	end, _ := net.Pipe()
+	return silentStream{end, peer}, nil
+}
+
+type silentStream struct {
+	net.Conn
+	peer transport.Identity
+}
+
+func (s silentStream) Peer() transport.Identity { return s.peer }
+
+// A function dials through its proxy the slots that its edges lead to, and has no more streams than their links need.
+func TestHostileDials(t *testing.T) {
+	network := memnet.New(memnet.Config{})
+	var number atomic.Int32
+	h := newTestHook(t, chain(nil))
+	h.listens = append(h.listens, func() (worker.Endpoint, error) {
+		return silence{memory{network, fmt.Sprint("m", number.Add(1))}}, nil
+	})
+	h.open = true
+	r := start(t, h, hostile(t, "dial"))
+	h.until("the answers", func() bool { return h.answered("answer to ") >= 206 })
+	h.mu.Lock()
+	dialled, refused, full := h.answered("{}"), h.answered("no edge leads to"), h.answered("streams already")
+	h.mu.Unlock()
+	if dialled != 128 || full != 72 || refused != 6 {
+		t.Errorf("%d streams, %d refused for their peer, %d for their number", dialled, refused, full)
+	}
+	r.terminate()
+}
+
+// Dead letters that wait until they are written take bounded memory.
+func TestHostileLetters(t *testing.T) {
+	h := newTestHook(t, chain(nil))
+	h.open, h.unread = true, true
+	r := start(t, h, hostile(t, "letters"))
+	h.until("the refusals", func() bool {
+		return h.answered("a dead letter of 8388609 bytes is over 8388608") == 1 && h.answered("more than 16777216 bytes of dead letters wait") == 2
+	})
+	r.terminate()
+}
+
+// answered counts the lines that f's answers have brought. The caller holds mu.
+func (h *testHook) answered(words string) (n int) {
+	for _, s := range h.said {
+		for _, l := range s.log.Lines {
+			if strings.Contains(l.Text, words) {
+				n++
+			}
+		}
+	}
+	return n
 }

@@ -120,9 +120,8 @@ type ArenaReply struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Dial asks for a stream to a peer; see transport.Dialer.
+// Dial asks for a stream to a peer that an edge leads to; see transport.Dialer. The proxy knows its address.
 type Dial struct {
-	Addr string             `json:"addr"`
 	Peer transport.Identity `json:"peer"`
 }
 

@@ -35,9 +35,9 @@ func newRelay(conn *wire.Conn) *relay {
 func (r *relay) Addr() string { return "" }
 
 // Dial is transport.Dialer's.
-func (r *relay) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
+func (r *relay) Dial(ctx context.Context, _ string, peer transport.Identity) (transport.Stream, error) {
 	var reply DialReply
-	files, err := r.conn.CallFiles(ctx, TypeDial, Dial{addr, peer}, &reply)
+	files, err := r.conn.CallFiles(ctx, TypeDial, Dial{peer}, &reply)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("dial %v: %w", peer, err)

@@ -227,7 +227,7 @@ func (o *Outlet) Fail(ctx context.Context, ev *quicmesh.Event, cause json.RawMes
 // fail is Fail for an event whose payload has, or had, so many bytes.
 func (o *Outlet) fail(ctx context.Context, ev *quicmesh.Event, bytes int, cause json.RawMessage, history []string) error {
 	o.config.Counts.Failed.Add(1)
-	text, err := o.letter(ev, bytes, cause, history)
+	text, err := o.letter(ev, bytes, cause, history, o.letterRoom())
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,10 @@ func (o *Outlet) fail(ctx context.Context, ev *quicmesh.Event, bytes int, cause 
 		}
 		err := o.config.Mesh.Send(ctx, e.ID, &out)
 		if errors.Is(err, quicmesh.ErrTooLarge) { // its headers, or its key
-			err = o.lost(ctx, ev, text)
+			var short []byte
+			if short, err = o.letter(ev, bytes, cause, history, min(o.letterRoom(), MaxDeadLetter)); err == nil {
+				err = o.lost(ctx, ev, short)
+			}
 		}
 		if err != nil {
 			return err
@@ -291,8 +294,8 @@ func (o *Outlet) copies(edges []edge) int {
 	return n
 }
 
-// maxDeadLetter bounds a letter that goes to the user's weft in one message, in bytes.
-const maxDeadLetter = 8 << 20
+// MaxDeadLetter bounds a letter that goes to the user's weft in one message, in bytes.
+const MaxDeadLetter = 8 << 20
 
 // letterRoom is how large a letter may be, in bytes, to be sent wherever it has to go.
 func (o *Outlet) letterRoom() int {
@@ -300,7 +303,7 @@ func (o *Outlet) letterRoom() int {
 	if o.config.Answered {
 		ways = slices.Concat(ways, o.normal) // what no error edge takes is the caller's
 	}
-	room := maxDeadLetter
+	room := MaxDeadLetter
 	for i, e := range ways {
 		if i == 0 || e.Largest < room {
 			room = e.Largest
@@ -309,10 +312,9 @@ func (o *Outlet) letterRoom() int {
 	return room
 }
 
-// letter writes what is known of an event that failed, and the event itself where there is room for it.
-func (o *Outlet) letter(ev *quicmesh.Event, bytes int, cause json.RawMessage, history []string) ([]byte, error) {
+// letter writes what is known of an event that failed, and the event itself where room bytes are enough for it.
+func (o *Outlet) letter(ev *quicmesh.Event, bytes int, cause json.RawMessage, history []string, room int) ([]byte, error) {
 	l := Letter{Error: cause, Stage: o.config.Stage, ID: string(ev.ID), History: history}
-	room := o.letterRoom()
 	if len(ev.Payload) <= room {
 		l.Event = slices.Clone(ev.Payload) // what was lent may change until it is written
 	}
