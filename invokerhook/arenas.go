@@ -47,23 +47,45 @@ func (p *peer) arena(m *control.Message, reply func(control.Answer)) {
 	})
 }
 
-// grantArena makes an arena. It counts as long as its slot is held: nobody can see whether a worker that says it has
-// given one back still has it mapped.
+// grantArena makes an arena. It counts as long as its slot is held and somebody has it: that a worker says it has given
+// one back would not do.
 func (p *peer) grantArena(o *owner, a control.Arena) (*os.File, error) {
 	if !beside(p.fact()) {
 		return nil, errors.New("this worker reaches the hook over TCP")
 	}
 	r := &p.hook.rings
+	r.sweep()
 	l, err := r.reserve(grant{o.name, a.Of.Slot, a.Of.Incarnation}, a.Size, p.hook.cfg.RingMemory)
 	if err != nil {
 		return nil, err
 	}
-	f, err := shm.CreateArena("weft-arena", int(a.Size))
+	f, err := r.makeArena(l, int(a.Size))
 	// Who has lost a slot meanwhile has not been found when its arenas were released.
 	if err != nil || p.hook.owner(o.name) != o || p.speaksFor(a.Namespace, a.Pipeline, a.Of.Slot, a.Of.Incarnation) == nil {
 		r.release(func(x lane) bool { return x == l })
 	}
 	return f, err
+}
+
+// makeArena makes what was reserved.
+func (r *rings) makeArena(l lane, size int) (*os.File, error) {
+	f, err := shm.CreateArena("weft-arena", size)
+	if err != nil {
+		return nil, err
+	}
+	f, watch, err := shm.Watch(f)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, reserved := r.made[l]; reserved {
+		s.file = watch
+		r.made[l] = s
+	} else {
+		_ = watch.Close() // the slot was lost
+	}
+	return f, nil
 }
 
 // reserve takes an arena's bytes out of the memory, of which there are most.
@@ -79,6 +101,6 @@ func (r *rings) reserve(g grant, size, most int64) (lane, error) {
 	for _, taken := r.made[l]; taken; _, taken = r.made[l] {
 		l.number++
 	}
-	r.keep(l, share{size: size})
+	r.keep(l, share{arena: true, size: size})
 	return l, nil
 }

@@ -26,14 +26,16 @@ type lane struct {
 	number   int
 }
 
-// share is one lane's memory. An arena's owner has the only descriptor.
+// share is one lane's memory.
 type share struct {
-	file *os.File // nil: an arena's
-	size int64
+	file  *os.File // of an arena one that watches it; nil while it is made
+	arena bool
+	size  int64
 }
 
 // rings is the memory that slots of this host share, which nobody else ever gets. It counts until one of
 // the two doesn't hold its slot any more: what a living worker still has mapped then is its own container's.
+// An arena counts no longer than somebody has it: each process of a function gets its own.
 type rings struct {
 	mu    sync.Mutex
 	made  map[lane]share
@@ -60,7 +62,7 @@ type use struct {
 func (u use) bytes() int64 { return int64(u.rings)*shmring.Size + u.arenas }
 
 func (u *use) add(s share) {
-	if s.file == nil {
+	if s.arena {
 		u.arenas += s.size
 	} else {
 		u.rings++
@@ -125,16 +127,25 @@ func (r *rings) refused(p *peer) {
 
 // release forgets the memory of the lanes that match. Those for whom there was none may ask again.
 func (r *rings) release(match func(lane) bool) {
-	if r.free(match) {
+	r.free(func(l lane, _ share) bool { return match(l) })
+}
+
+// sweep forgets the arenas that nobody has any more, as the kernel says.
+func (r *rings) sweep() {
+	r.free(func(_ lane, s share) bool { return s.arena && s.file != nil && shm.Alone(s.file) })
+}
+
+func (r *rings) free(match func(lane, share) bool) {
+	if r.forgetAll(match) {
 		r.askAgain()
 	}
 }
 
-func (r *rings) free(match func(lane) bool) (any bool) {
+func (r *rings) forgetAll(match func(lane, share) bool) (any bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for l, s := range r.made {
-		if match(l) {
+		if match(l, s) {
 			shm.CloseAll([]*os.File{s.file})
 			delete(r.made, l)
 			any = true
@@ -205,6 +216,7 @@ func (p *peer) share(o *owner, r control.Ring) (files []*os.File, reason string,
 	case !beside(p.fact()) || !beside(other.fact()):
 		return nil, "one of the two reaches the hook over TCP", nil
 	}
+	p.hook.rings.sweep()
 	near, far, err := p.hook.ends(l)
 	if errors.As(err, new(errLater)) {
 		return nil, "", err

@@ -2,6 +2,8 @@ package invokerhook_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -293,6 +295,55 @@ func TestArenaMemory(t *testing.T) {
 		}
 		if time.Now().After(end) {
 			t.Fatal(reason, err)
+		}
+	}
+}
+
+// TestArenaOfFormerProcesses: each process of a function gets memory of its own, and what a former one had is there
+// again as soon as nobody has it open or mapped, and no earlier.
+func TestArenaOfFormerProcesses(t *testing.T) {
+	const mib = 1 << 20
+	s := newSite(t, func(c *invokerhook.Config) { c.RingMemory = 64 * mib })
+	p := s.staff(240_000)["in"]
+	take := func() *os.File {
+		t.Helper()
+		files, reason, err := p.arena(p.holder(), 8*mib) // of 12
+		if err != nil || reason != "" || len(files) != 1 {
+			t.Fatal(len(files), reason, err)
+		}
+		return files[0]
+	}
+	refused := func(when string) {
+		t.Helper()
+		if files, reason, err := p.arena(p.holder(), 8*mib); len(files) > 0 || !strings.Contains(reason, "for payloads 8 MiB") {
+			t.Errorf("%s: %d descriptors, %q, %v", when, len(files), reason, err)
+		}
+	}
+	for range 5 {
+		f := take()
+		refused("while it is open")
+		own, err := shm.MapOwner(f, 8*mib)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lent, err := shm.MapLent(f, 8*mib)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Close(), own.Close()); err != nil {
+			t.Fatal(err)
+		}
+		refused("while a receiver reads it")
+		if err := lent.Close(); err != nil {
+			t.Fatal(err)
+		}
+		refused("while it is open elsewhere")
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -16,6 +16,31 @@ func CreateArena(name string, size int) (*os.File, error) {
 	return create(name, size, seals&^sealSeal)
 }
 
+// Watch opens a memory file anew, twice: once to be given away, and once to see, with Alone, when all have let go of
+// what was given. f is closed.
+func Watch(f *os.File) (given, watch *os.File, err error) {
+	defer f.Close()
+	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	if given, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+		return nil, nil, fmt.Errorf("shm: open a memory file anew: %w", err)
+	}
+	if watch, err = os.Open(path); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("shm: open a memory file anew: %w", err), given.Close())
+	}
+	return given, watch, nil
+}
+
+// Alone tells whether a file of Watch's is the only one left: the kernel knows whether anybody else has the memory
+// open, on its way or mapped, and gives a lease for writing only when nobody has. false, too, where it can't tell.
+func Alone(watch *os.File) bool {
+	fd := int(watch.Fd())
+	if _, err := fcntl(fd, syscall.F_SETLEASE, syscall.F_WRLCK); err != nil {
+		return false
+	}
+	_, err := fcntl(fd, syscall.F_SETLEASE, syscall.F_UNLCK)
+	return err == nil
+}
+
 // MapOwner checks and maps what CreateArena has made, to read and write, and seals it: from now on it can be given
 // to others, who can but read it. f stays the caller's.
 func MapOwner(f *os.File, size int) (*Memory, error) {
