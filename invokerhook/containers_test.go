@@ -108,7 +108,7 @@ func TestPausedContainer(t *testing.T) {
 	if f := s.next(); f.token.Stage != "out" {
 		t.Fatalf("a lease for %s", f.token.Stage)
 	}
-	if why := s.why(); !strings.Contains(why, "frozen: its proxy's heartbeat has stopped") {
+	if why := s.why(); !strings.Contains(why, "frozen: its proxy has been kept from running") {
 		t.Fatalf("why: %s", why)
 	}
 	docker(t, "unpause", c["out"].name)

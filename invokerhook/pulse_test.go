@@ -8,6 +8,20 @@ import (
 	"github.com/weft-stream/weft/internal/control"
 )
 
+// TestSilentProxyIsReplaced: the kernel lets a holder run, but its heartbeat ends.
+func TestSilentProxyIsReplaced(t *testing.T) {
+	s := newSite(t, withLongReturn)
+	s.start(60_000)
+	h := s.holder()
+	if err := h.in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.until("told of the silence", func(control.PipelineStatus) bool {
+		return strings.Contains(s.why(), "frozen: its proxy's heartbeat has stopped")
+	})
+	h.await(control.TypeTerminate)
+}
+
 // TestFrozenProxyIsReplaced stops a holder's process: its connection stays open, its heartbeat ends.
 func TestFrozenProxyIsReplaced(t *testing.T) {
 	s := newSite(t, withLongReturn)
@@ -26,7 +40,7 @@ func TestFrozenProxyIsReplaced(t *testing.T) {
 	if r := newProxy(t, s.addr).bring(f); r.Verdict != control.Take || r.Assignment.Incarnation != 2 {
 		t.Fatalf("the successor: %+v", r)
 	}
-	if why := s.why(); !strings.Contains(why, "frozen: its proxy's heartbeat has stopped") {
+	if why := s.why(); !strings.Contains(why, "frozen: its proxy has been kept from running") {
 		t.Fatalf("why: %s", why)
 	}
 	// Thawed, it is told that it holds nothing any more.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -52,7 +53,8 @@ func proxyProcess(addr string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := beat(c, files); err != nil {
+	mute, err := beat(c, files)
+	if err != nil {
 		return err
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
@@ -70,6 +72,8 @@ func proxyProcess(addr string) error {
 		}
 		fmt.Printf("lease %s\n", b)
 	}
+	mute() // no more leases: silent from now on, and asleep
+	<-c.Done()
 	return nil
 }
 
@@ -78,6 +82,7 @@ type holderProcess struct {
 	*exec.Cmd
 	t     *testing.T
 	stage string
+	in    io.WriteCloser
 	lines *bufio.Scanner
 }
 
@@ -105,7 +110,7 @@ func (s *site) holder() *holderProcess {
 		ActivationID: f.activation, CSR: key.Request(), Addr: "127.0.0.1:1"}); err != nil {
 		s.t.Fatal(err)
 	}
-	h := &holderProcess{Cmd: cmd, t: s.t, stage: f.token.Stage, lines: bufio.NewScanner(out)}
+	h := &holderProcess{Cmd: cmd, t: s.t, stage: f.token.Stage, in: in, lines: bufio.NewScanner(out)}
 	h.lines.Buffer(nil, 1<<20)
 	var reply control.LeaseReply
 	if err := json.Unmarshal(h.await("lease"), &reply); err != nil || reply.Verdict != control.Take {

@@ -21,7 +21,7 @@ func pulseLoop(conn *control.Conn, files []*os.File) {
 	} else {
 		shm.CloseAll(files)
 	}
-	tick := time.NewTicker(control.PulseEvery)
+	tick := time.NewTimer(untilBeat())
 	defer tick.Stop()
 	for {
 		select {
@@ -29,6 +29,13 @@ func pulseLoop(conn *control.Conn, files []*os.File) {
 			return
 		case <-tick.C:
 			beat()
+			tick.Reset(untilBeat())
 		}
 	}
 }
+
+var began = time.Now()
+
+// untilBeat is the time to the next of the moments at which this process does what it does over and over, all of it:
+// an idle one wakes once for it. Each process has moments of its own.
+func untilBeat() time.Duration { return control.PulseEvery - time.Since(began)%control.PulseEvery }

@@ -13,12 +13,10 @@ import (
 	"github.com/weft-stream/weft/quicmesh"
 )
 
-const statsInterval = time.Second
-
-// statsLoop sends the slot's counters every second in which they have changed, to each hook anew, and once at
+// statsLoop sends the slot's counters with every beat by which they have changed, to each hook anew, and once at
 // the end. It looks after the processors, too.
 func (s *slot) statsLoop(ctx context.Context) {
-	tick := time.NewTicker(statsInterval)
+	tick := time.NewTimer(untilBeat())
 	defer tick.Stop()
 	if s.processors != nil {
 		defer s.processors.Default()
@@ -36,6 +34,7 @@ func (s *slot) statsLoop(ctx context.Context) {
 		}
 		select {
 		case <-tick.C:
+			tick.Reset(untilBeat())
 		case <-ctx.Done():
 			_ = s.hook.send(control.TypeStats, s.stats())
 			return

@@ -11,8 +11,8 @@ import (
 
 // PulseEvery is how often a proxy shows that it runs: on a connection over a Unix socket by a word in memory
 // that the hook has made and handed over with HelloReply, else by a message. Each wakes a process that may have
-// nothing else to do.
-const PulseEvery = 250 * time.Millisecond
+// nothing else to do: it is seldom, and the hook asks the kernel meanwhile.
+const PulseEvery = time.Second
 
 // pulseSize is the least that can be shared, in bytes; the word is the first.
 const pulseSize = 4096

@@ -20,6 +20,10 @@ type Held struct {
 	started uint64 // ticks since the host's start
 	mu      sync.Mutex
 	fd      *os.File // a pidfd; nil: closed
+
+	looked   bool // the rest is known
+	freezers []freezer
+	state    *os.File // /proc's stat; nil: can't be read
 }
 
 // holdPeer holds the process that has connected a Unix socket.
@@ -106,9 +110,16 @@ func hold(pid int) (*Held, error) {
 func (h *Held) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.fd != nil {
-		_ = h.fd.Close()
-		h.fd = nil
+	if h.fd == nil {
+		return
+	}
+	_ = h.fd.Close()
+	h.fd = nil
+	for _, f := range h.freezers {
+		_ = f.file.Close()
+	}
+	if h.state != nil {
+		_ = h.state.Close()
 	}
 }
 

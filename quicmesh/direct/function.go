@@ -124,7 +124,12 @@ func (f *Function) Failed(err error) {
 func (f *Function) Receive() ([]quicmesh.Item, error) {
 	var err error
 	f.items, err = f.mesh.Receive(f.ctx, f.items)
-	f.touch()
+	for i := range f.items {
+		if f.items[i].Kind != quicmesh.KindBarrier { // those of an idle pipeline are nothing to be woken for again
+			f.touch()
+			break
+		}
+	}
 	return f.items, err
 }
 
