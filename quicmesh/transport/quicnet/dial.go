@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -15,8 +16,10 @@ import (
 
 // line is one dialled connection.
 type line struct {
+	to    target
 	conn  *quic.Conn
-	links int // open on it
+	links int         // open on it
+	spare *time.Timer // closes it when it has had no link for a while; nil: it never had none
 }
 
 // Dial opens a link to peer at addr ("IP:PORT"), on a connection of its own as long as there are few.
@@ -41,7 +44,9 @@ func (t *Transport) connection(ctx context.Context, to target) (*line, error) {
 	for {
 		t.mu.Lock()
 		if l := t.free(to); l != nil {
-			l.links++
+			if l.links++; l.spare != nil {
+				l.spare.Stop()
+			}
 			t.mu.Unlock()
 			return l, nil
 		}
@@ -53,9 +58,9 @@ func (t *Transport) connection(ctx context.Context, to target) (*line, error) {
 			conn, err := t.connect(ctx, to)
 			t.mu.Lock()
 			delete(t.dialing, to)
-			l := &line{conn, 1}
+			l := &line{to: to, conn: conn, links: 1}
 			if err == nil {
-				t.remember(to, l)
+				t.remember(l)
 			}
 			t.mu.Unlock()
 			close(ended)
@@ -88,24 +93,53 @@ func (t *Transport) free(to target) *line {
 	return best
 }
 
-// leave notes that a link is closed.
+// leave notes that a link is closed. A connection that has none for a while is closed, too: kept alive, it would cost
+// both ends for nothing. Until then what was written last arrives, and another link may come.
 func (t *Transport) leave(l *line) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l.links--
+	if l.links--; l.links > 0 || t.ctx.Err() != nil {
+		return
+	}
+	if l.spare == nil {
+		l.spare = time.AfterFunc(spareTime, func() { t.drop(l) })
+	} else {
+		l.spare.Reset(spareTime)
+	}
+}
+
+// drop closes a connection that nobody has taken meanwhile.
+func (t *Transport) drop(l *line) {
+	t.mu.Lock()
+	unused := l.links == 0
+	if unused {
+		t.forget(l)
+	}
+	t.mu.Unlock()
+	if unused {
+		l.conn.CloseWithError(0, "unused")
+	}
 }
 
 // remember keeps a connection for later dials while it lives. The caller holds mu.
-func (t *Transport) remember(to target, l *line) {
-	t.dialled[to] = append(t.dialled[to], l)
+func (t *Transport) remember(l *line) {
+	t.dialled[l.to] = append(t.dialled[l.to], l)
 	context.AfterFunc(l.conn.Context(), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.dialled[to] = slices.DeleteFunc(t.dialled[to], func(other *line) bool { return other == l })
-		if len(t.dialled[to]) == 0 {
-			delete(t.dialled, to)
-		}
+		t.forget(l)
 	})
+}
+
+// forget keeps it no longer. The caller holds mu.
+func (t *Transport) forget(l *line) {
+	if l.spare != nil {
+		l.spare.Stop()
+	}
+	t.dialled[l.to] = slices.DeleteFunc(t.dialled[l.to], func(other *line) bool { return other == l })
+	if len(t.dialled[l.to]) == 0 {
+		delete(t.dialled, l.to)
+	}
 }
 
 // connect makes a connection and waits until the peer has admitted us.

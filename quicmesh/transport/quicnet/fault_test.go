@@ -1,6 +1,7 @@
 package quicnet_test
 
 import (
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -26,26 +27,62 @@ func (c *cable) SendPacket(p simnet.Packet) error {
 	return c.PerfectRouter.SendPacket(p)
 }
 
+// pair is two transports with a cable between them.
+func pair(t *testing.T) (wire *cable, from, to *quicnet.Transport) {
+	wire = &cable{}
+	network := &simnet.Simnet{Router: wire}
+	socket := func(ip string) net.PacketConn {
+		return network.NewEndpoint(&net.UDPAddr{IP: net.ParseIP(ip), Port: 9000},
+			simnet.NodeBiDiLinkSettings{Latency: 5 * time.Millisecond})
+	}
+	left, right := socket("10.0.0.1"), socket("10.0.0.2")
+	if err := network.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = network.Close() })
+	ca := newCA(t, "guest", "words")
+	from = listen(t, quicnet.Config{PacketConn: left}, ca, split)
+	t.Cleanup(func() { _ = from.Close() })
+	to = listen(t, quicnet.Config{PacketConn: right}, ca, count)
+	t.Cleanup(func() { _ = to.Close() })
+	return wire, from, to
+}
+
+// TestSpareConnectionIsClosed: a connection without a link is silent after a while, and the next link has a new one.
+func TestSpareConnectionIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wire, from, to := pair(t)
+		for range 2 {
+			near, err := from.Dial(t.Context(), to.Addr(), count)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := near.Write([]byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			near.Close()
+			far, err := to.Accept(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(far); err != nil || string(got) != "hello" {
+				t.Fatalf("%q, %v", got, err)
+			}
+			far.Close()
+			time.Sleep(time.Minute)
+			before := wire.packets.Load()
+			time.Sleep(10 * time.Minute)
+			if n := wire.packets.Load() - before; n != 0 {
+				t.Fatalf("%d packets in ten minutes without a link", n)
+			}
+		}
+	})
+}
+
 // TestCutIsNoticed runs real QUIC over simulated packets in simulated time.
 func TestCutIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		wire := &cable{}
-		network := &simnet.Simnet{Router: wire}
-		socket := func(ip string) net.PacketConn {
-			return network.NewEndpoint(&net.UDPAddr{IP: net.ParseIP(ip), Port: 9000},
-				simnet.NodeBiDiLinkSettings{Latency: 5 * time.Millisecond})
-		}
-		left, right := socket("10.0.0.1"), socket("10.0.0.2")
-		if err := network.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer network.Close()
-		ca := newCA(t, "guest", "words")
-		from := listen(t, quicnet.Config{PacketConn: left}, ca, split)
-		defer from.Close()
-		to := listen(t, quicnet.Config{PacketConn: right}, ca, count)
-		defer to.Close()
-
+		wire, from, to := pair(t)
 		near, err := from.Dial(t.Context(), to.Addr(), count)
 		if err != nil {
 			t.Fatal(err)

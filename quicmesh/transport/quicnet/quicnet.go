@@ -41,6 +41,7 @@ const (
 	handshakeTimeout = 2500 * time.Millisecond // without a packet; twice that in all
 	keepAlive        = 250 * time.Millisecond
 	idleTimeout      = 650 * time.Millisecond
+	spareTime        = 5 * time.Second // a connection without a link is kept
 )
 
 // Config of a slot's transport.
