@@ -14,8 +14,12 @@ import (
 	"github.com/weft-stream/weft/bench/machine"
 )
 
-// idleTime is how long idle workers are watched.
-const idleTime = 5 * time.Second
+const (
+	idleTime = 5 * time.Second // how long idle workers are watched
+	// settleTime is how long before the platform has paused the containers that it has started beside theirs, which
+	// it does 10 s after their last use.
+	settleTime = 12 * time.Second
+)
 
 // Idle runs a pipeline of so many functions through which nothing flows, and gives the CPU time of its
 // workers: proxies and functions.
@@ -59,7 +63,7 @@ func Idle(ctx context.Context, weft string, functions int, p load.Plan) (load.Re
 }
 
 func watch(ctx context.Context, pid int) (load.Result, error) {
-	settle := time.NewTimer(2 * time.Second)
+	settle := time.NewTimer(settleTime)
 	defer settle.Stop()
 	select {
 	case <-settle.C:
