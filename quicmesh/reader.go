@@ -44,31 +44,30 @@ func newReader(s io.Reader, size, maxData int) *reader {
 // next cuts the next frame into f, if all of it is here.
 func (r *reader) next(f *frame.Frame) (ok bool, err error) {
 	b := r.buf.B[r.start:r.end:r.end]
-	h, err := r.header(b)
-	if err != nil || len(b) < frame.HeaderSize+int(h.Length) {
-		if errors.Is(err, frame.ErrShort) {
-			err = nil
-		}
+	if len(b) < frame.HeaderSize {
+		return false, nil
+	}
+	if err := r.header(&f.Header, b); err != nil {
 		return false, err
 	}
-	size := frame.HeaderSize + int(h.Length)
+	size := frame.HeaderSize + int(f.Length)
+	if len(b) < size {
+		return false, nil
+	}
 	r.start, r.large = r.start+size, size > mostRead
-	*f = h.WithBody(b[frame.HeaderSize:size:size])
+	f.SetBody(b[frame.HeaderSize:size:size])
 	return true, nil
 }
 
 // header parses and checks the header of the frame that begins in b.
-func (r *reader) header(b []byte) (frame.Header, error) {
-	h, err := frame.ParseHeader(b)
-	switch {
-	case errors.Is(err, frame.ErrShort):
-		return h, err
-	case err != nil:
-		return h, fmt.Errorf("%w: %w", errFrame, err)
-	case h.Type == frame.Data && int(h.Length) > r.maxData, h.Type != frame.Data && h.Length > controlLimit:
-		return h, fmt.Errorf("%w: %d bytes after the header of type %d are too many", errFrame, h.Length, h.Type)
+func (r *reader) header(h *frame.Header, b []byte) error {
+	if err := h.Parse(b); err != nil {
+		return fmt.Errorf("%w: %w", errFrame, err)
 	}
-	return h, nil
+	if h.Type == frame.Data && int(h.Length) > r.maxData || h.Type != frame.Data && h.Length > controlLimit {
+		return fmt.Errorf("%w: %d bytes after the header of type %d are too many", errFrame, h.Length, h.Type)
+	}
+	return nil
 }
 
 // fill reads more, at least one byte.
@@ -101,7 +100,8 @@ func (r *reader) makeRoom() (need int) {
 		r.start, r.end = 0, 0
 		return need
 	}
-	if h, err := r.header(r.buf.B[r.start:r.end]); err == nil {
+	var h frame.Header
+	if r.header(&h, r.buf.B[r.start:r.end]) == nil {
 		need += int(h.Length)
 	}
 	free := cap(r.buf.B) - r.end

@@ -35,13 +35,9 @@ func (m *Mesh) Send(ctx context.Context, edge uint16, ev *Event) error {
 		return fmt.Errorf("send on edge %d: %w: payload of %d bytes, at most %d; id, key and headers of %d, at most %d",
 			edge, ErrTooLarge, len(ev.Payload), e.largest, len(ev.ID)+len(ev.Key)+len(ev.Headers), headRoom)
 	}
-	f := frame.Frame{
-		Header:  frame.Header{Type: frame.Data, Edge: edge, EventTime: ev.EventTime, Attempt: ev.Attempt},
-		ID:      ev.ID,
-		Key:     ev.Key,
-		Headers: ev.Headers,
-		Payload: ev.Payload,
-	}
+	var f frame.Frame // field by field: a literal would be made elsewhere and copied, which takes longer than the rest
+	f.Type, f.Edge, f.EventTime, f.Attempt = frame.Data, edge, ev.EventTime, ev.Attempt
+	f.ID, f.Key, f.Headers, f.Payload = ev.ID, ev.Key, ev.Headers, ev.Payload
 	if ev.Bypass {
 		f.Flags = frame.Bypass
 	}

@@ -123,7 +123,8 @@ func (a *actionLoop) item(ctx context.Context, it *quicmesh.Item) error {
 	case quicmesh.KindEvent:
 		a.slot.counts.In.Add(1)
 		if it.Frame.Flags&frame.Bypass != 0 {
-			in := outlet.Input(&it.Frame)
+			var in quicmesh.Event
+			outlet.Input(&in, &it.Frame)
 			err = a.slot.outlet.Bypass(ctx, &in, it.Frame.Payload)
 		} else {
 			err = a.event(ctx, &it.Frame)
@@ -151,7 +152,8 @@ func (a *actionLoop) rollback(ctx context.Context) (err error) {
 
 // event runs one event, again after each death, and sends what comes of it.
 func (a *actionLoop) event(ctx context.Context, f *frame.Frame) error {
-	in := outlet.Input(f)
+	var in quicmesh.Event
+	outlet.Input(&in, f)
 	if !isObject(f.Payload) {
 		return a.slot.outlet.Fail(ctx, &in, outlet.ErrorText("the event is no JSON object: an ordinary action takes nothing else"), nil)
 	}
@@ -214,7 +216,7 @@ func (a *actionLoop) send(ctx context.Context, in *quicmesh.Event, answer []byte
 	}
 	a.outputs = a.outputs[:0]
 	for _, payload := range events {
-		a.outputs = append(a.outputs, outlet.Output{Edge: frame.AllEdges, Payload: payload})
+		a.outputs = append(a.outputs, outlet.Output{Edge: frame.AllEdges, Event: quicmesh.Event{Payload: payload}})
 	}
 	return a.slot.outlet.Outputs(ctx, in, a.outputs)
 }

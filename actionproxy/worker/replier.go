@@ -48,7 +48,8 @@ func (r *replier) item(ctx context.Context, it *quicmesh.Item) error {
 	switch it.Kind {
 	case quicmesh.KindEvent:
 		r.slot.counts.In.Add(1)
-		ev := outlet.Input(&it.Frame)
+		var ev quicmesh.Event
+		outlet.Input(&ev, &it.Frame)
 		ev.Bypass = it.Frame.Flags&frame.Bypass != 0
 		err := r.slot.local.Send(ctx, r.edge, &ev)
 		if errors.Is(err, quicmesh.ErrStale) {

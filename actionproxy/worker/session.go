@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weft-stream/weft/actionproxy/process"
+	"github.com/weft-stream/weft/quicmesh"
 	"github.com/weft-stream/weft/quicmesh/buf"
 	"github.com/weft-stream/weft/quicmesh/frame"
 	"github.com/weft-stream/weft/quicmesh/outlet"
@@ -289,7 +290,7 @@ func (o *session) take(f *frame.Frame) error {
 
 // outputOf is what a frame says.
 func outputOf(f *frame.Frame) outlet.Output {
-	out := outlet.Output{Edge: f.Edge, EventTime: f.EventTime, ID: f.ID, Key: f.Key, Headers: f.Headers, Payload: f.Payload}
+	out := outlet.Output{Edge: f.Edge, Event: quicmesh.Event{EventTime: f.EventTime, ID: f.ID, Key: f.Key, Headers: f.Headers, Payload: f.Payload}}
 	if f.Type == frame.Failed {
 		out.Failure, out.Key = f.Key, nil
 	}

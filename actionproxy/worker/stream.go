@@ -227,7 +227,7 @@ func (s *stream) cause(e *entry) *quicmesh.Event {
 	in := &quicmesh.Event{}
 	switch e.kind {
 	case eventEntry, bypassEntry:
-		*in = outlet.Input(&e.item.Frame)
+		outlet.Input(in, &e.item.Frame)
 	case endEntry:
 		in.ID = fmt.Appendf(nil, "%v:end", s.slot.assignment.Slot)
 	case ownEntry:

@@ -106,7 +106,7 @@ func (m *workModel) fed(t *rapid.T, b []byte) {
 
 func (m *workModel) done(t *rapid.T, i int, upTo bool) {
 	seq := m.running[i]
-	if err := m.w.output(m.attempt, seq, outlet.Output{Payload: []byte(`{}`)}, nil); err != nil {
+	if err := m.w.output(m.attempt, seq, outlet.Output{Event: quicmesh.Event{Payload: []byte(`{}`)}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	m.w.done(m.attempt, seq, upTo)

@@ -36,16 +36,8 @@ type Turns struct {
 	restore func()         // gives the process all its processors again
 
 	outputs []outlet.Output
-	places  []place         // where in buf the outputs' slices are
-	buf     []byte          // ids, keys, headers and payloads
+	buf     []byte          // ids, keys, headers and payloads of the last outputs; those of earlier ones may be in others
 	regions []*arena.Region // of the turn's large outputs, and Alloc's
-}
-
-// place is an output's in buf: its id, key, headers and payload end there.
-type place struct {
-	begin, id, key, headers, payload int
-	apart                            bool // the payload lies elsewhere
-	failed                           bool // fused stages: the key is why
 }
 
 // Take takes the mesh that the proxy at the socket describes, and as many processors as its events need.
@@ -101,7 +93,7 @@ func (t *Turns) look(it *quicmesh.Item) (Turn, error) {
 	switch it.Kind {
 	case quicmesh.KindEvent:
 		f := &it.Frame
-		t.cause = outlet.Input(f)
+		outlet.Input(&t.cause, f)
 		if f.Flags&frame.Bypass != 0 {
 			t.Page.Counts(0).In.Add(1)
 			return 0, t.Outlet.Bypass(t.ctx, &t.cause, f.Payload)
@@ -194,52 +186,50 @@ func (t *Turns) clear() {
 		r.Release()
 	}
 	clear(t.regions)
-	clear(t.outputs)
-	t.regions = t.regions[:0]
-	t.places, t.outputs, t.buf = t.places[:0], t.outputs[:0], t.buf[:0]
 	if cap(t.buf) > 1<<20 {
 		t.buf = nil
+		clear(t.outputs)
 	}
+	t.regions, t.outputs, t.buf = t.regions[:0], t.outputs[:0], t.buf[:0]
 }
 
 // send sends what was put.
-func (t *Turns) send() error {
-	for i := range t.outputs { // buf stays where it is now
-		o, at := &t.outputs[i], &t.places[i]
-		o.ID, o.Key, o.Headers = t.buf[at.begin:at.id], t.buf[at.id:at.key], t.buf[at.key:at.headers]
-		if !at.apart {
-			o.Payload = t.buf[at.headers:at.payload]
-		}
-		if at.failed {
-			o.Failure, o.Key, o.History = o.Key, nil, t.Deaths(o.ID)
-		}
-	}
-	return t.Outlet.Outputs(t.ctx, &t.cause, t.outputs)
-}
+func (t *Turns) send() error { return t.Outlet.Outputs(t.ctx, &t.cause, t.outputs) }
 
 // Put keeps an output, or what a fused stage has failed on, until the turn is done. A payload in the event's or
 // in memory of Alloc's stays where it is, all else is copied.
 func (t *Turns) Put(f *frame.Frame) {
-	at := place{begin: len(t.buf), failed: f.Type == frame.Failed}
-	t.buf = append(t.buf, f.ID...)
-	at.id = len(t.buf)
-	t.buf = append(t.buf, f.Key...)
-	at.key = len(t.buf)
-	t.buf = append(t.buf, f.Headers...)
-	at.headers = len(t.buf)
-	o := outlet.Output{Edge: f.Edge, EventTime: f.EventTime}
+	if n := len(t.outputs); n < cap(t.outputs) {
+		t.outputs = t.outputs[:n+1]
+	} else {
+		t.outputs = append(t.outputs, outlet.Output{})
+	}
+	o := &t.outputs[len(t.outputs)-1] // it has been another one: all fields but those that Outputs sets are set
+	o.Edge, o.EventTime = f.Edge, f.EventTime
+	o.ID, o.Key, o.Headers = t.keep(f.ID), t.keep(f.Key), t.keep(f.Headers)
+	o.Failure, o.History = nil, nil
 	switch {
 	case t.IsInput(f.Payload) || t.owns(f.Payload):
-		o.Payload, at.apart = f.Payload, true
+		o.Payload = f.Payload
 	case len(f.Payload) >= quicmesh.ReferFrom:
-		o.Payload, at.apart = t.Alloc(len(f.Payload)).Bytes(), true
+		o.Payload = t.Alloc(len(f.Payload)).Bytes()
 		copy(o.Payload, f.Payload)
 	default:
-		t.buf = append(t.buf, f.Payload...)
+		o.Payload = t.keep(f.Payload)
 	}
-	at.payload = len(t.buf)
-	t.places = append(t.places, at)
-	t.outputs = append(t.outputs, o)
+	if f.Type == frame.Failed {
+		o.Failure, o.Key, o.History = o.Key, nil, t.Deaths(o.ID)
+	}
+}
+
+// keep copies b to where it stays until the turn is done.
+func (t *Turns) keep(b []byte) []byte {
+	at := len(t.buf)
+	if cap(t.buf)-at < len(b) {
+		t.buf, at = make([]byte, 0, max(2*cap(t.buf), len(b), 4<<10)), 0 // the one before stays where it is
+	}
+	t.buf = append(t.buf, b...)
+	return t.buf[at:len(t.buf):len(t.buf)]
 }
 
 // Alloc gives memory for a payload until the turn is done.

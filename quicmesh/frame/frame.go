@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // HeaderSize is the length of the fixed header in bytes.
@@ -129,29 +130,36 @@ var (
 
 // ParseHeader decodes the fixed header in b, which must hold HeaderSize bytes, and checks its lengths
 // against each other and MaxBody. It copies: b may be shared memory that changes under the reader.
-func ParseHeader(b []byte) (Header, error) {
-	if len(b) < HeaderSize {
-		return Header{}, ErrShort
-	}
-	le := binary.LittleEndian
-	h := Header{
-		Type:       Type(b[0]),
-		Flags:      b[1],
-		Edge:       le.Uint16(b[2:]),
-		Length:     le.Uint32(b[4:]),
-		Attempt:    Attempt(le.Uint64(b[8:])),
-		Seq:        le.Uint64(b[16:]),
-		KeyHash:    le.Uint64(b[24:]),
-		EventTime:  int64(le.Uint64(b[32:])),
-		Sent:       int64(le.Uint64(b[40:])),
-		IDLen:      le.Uint16(b[48:]),
-		KeyLen:     le.Uint16(b[50:]),
-		HeadersLen: le.Uint32(b[52:]),
-	}
-	if h.Length > MaxBody || uint64(h.IDLen)+uint64(h.KeyLen)+uint64(h.HeadersLen) > uint64(h.Length) {
-		return Header{}, ErrBounds
+func ParseHeader(b []byte) (h Header, err error) {
+	if err := h.Parse(b); err != nil {
+		return Header{}, err
 	}
 	return h, nil
+}
+
+// Parse is ParseHeader in place. After an error what it has decoded counts for nothing.
+func (h *Header) Parse(b []byte) error {
+	if len(b) < HeaderSize {
+		return ErrShort
+	}
+	le := binary.LittleEndian
+	b = b[:HeaderSize]
+	h.Type = Type(b[0])
+	h.Flags = b[1]
+	h.Edge = le.Uint16(b[2:])
+	h.Length = le.Uint32(b[4:])
+	h.Attempt = Attempt(le.Uint64(b[8:]))
+	h.Seq = le.Uint64(b[16:])
+	h.KeyHash = le.Uint64(b[24:])
+	h.EventTime = int64(le.Uint64(b[32:]))
+	h.Sent = int64(le.Uint64(b[40:]))
+	h.IDLen = le.Uint16(b[48:])
+	h.KeyLen = le.Uint16(b[50:])
+	h.HeadersLen = le.Uint32(b[52:])
+	if h.Length > MaxBody || uint64(h.IDLen)+uint64(h.KeyLen)+uint64(h.HeadersLen) > uint64(h.Length) {
+		return ErrBounds
+	}
+	return nil
 }
 
 // Parse decodes the first frame in b and returns the bytes it takes. It returns ErrShort, and no
@@ -175,15 +183,19 @@ func (h *Header) PayloadLen() int {
 
 // WithBody gives the frame whose body is the h.Length bytes of body.
 func (h Header) WithBody(body []byte) Frame {
-	id, key := int(h.IDLen), int(h.KeyLen)
-	head := id + key + int(h.HeadersLen)
-	return Frame{
-		Header:  h,
-		ID:      body[:id:id],
-		Key:     body[id : id+key : id+key],
-		Headers: body[id+key : head : head],
-		Payload: body[head:],
-	}
+	f := Frame{Header: h}
+	f.SetBody(body)
+	return f
+}
+
+// SetBody is WithBody in place.
+func (f *Frame) SetBody(body []byte) {
+	id, key := int(f.IDLen), int(f.KeyLen)
+	head := id + key + int(f.HeadersLen)
+	f.ID = body[:id:id]
+	f.Key = body[id : id+key : id+key]
+	f.Headers = body[id+key : head : head]
+	f.Payload = body[head:]
 }
 
 // Size is the number of bytes Append writes for f.
@@ -214,17 +226,20 @@ func AppendReferring(b, head, reference []byte) []byte {
 // AppendHead is Append without the payload, which is to follow.
 func (f *Frame) AppendHead(b []byte) []byte {
 	le := binary.LittleEndian
-	b = append(b, byte(f.Type), f.Flags)
-	b = le.AppendUint16(b, f.Edge)
-	b = le.AppendUint32(b, uint32(f.Size()-HeaderSize))
-	b = le.AppendUint64(b, uint64(f.Attempt))
-	b = le.AppendUint64(b, f.Seq)
-	b = le.AppendUint64(b, f.KeyHash)
-	b = le.AppendUint64(b, uint64(f.EventTime))
-	b = le.AppendUint64(b, uint64(f.Sent))
-	b = le.AppendUint16(b, uint16(len(f.ID)))
-	b = le.AppendUint16(b, uint16(len(f.Key)))
-	b = le.AppendUint32(b, uint32(len(f.Headers)))
+	at := len(b)
+	b = slices.Grow(b, HeaderSize)[:at+HeaderSize]
+	h := b[at : at+HeaderSize]
+	h[0], h[1] = byte(f.Type), f.Flags
+	le.PutUint16(h[2:], f.Edge)
+	le.PutUint32(h[4:], uint32(f.Size()-HeaderSize))
+	le.PutUint64(h[8:], uint64(f.Attempt))
+	le.PutUint64(h[16:], f.Seq)
+	le.PutUint64(h[24:], f.KeyHash)
+	le.PutUint64(h[32:], uint64(f.EventTime))
+	le.PutUint64(h[40:], uint64(f.Sent))
+	le.PutUint16(h[48:], uint16(len(f.ID)))
+	le.PutUint16(h[50:], uint16(len(f.Key)))
+	le.PutUint32(h[52:], uint32(len(f.Headers)))
 	b = append(b, f.ID...)
 	b = append(b, f.Key...)
 	return append(b, f.Headers...)

@@ -27,9 +27,11 @@ func (o *Outlet) CopyID(id []byte, copies int) []byte {
 	return o.id
 }
 
-// Input is an event as it came in: what its outputs and its letter are made of.
-func Input(f *frame.Frame) quicmesh.Event {
-	return quicmesh.Event{ID: f.ID, EventTime: f.EventTime, Headers: f.Headers, Payload: f.Payload, Attempt: f.Attempt}
+// Input makes ev the event that came in as f: what its outputs and its letter are made of.
+func Input(ev *quicmesh.Event, f *frame.Frame) {
+	ev.ID, ev.Key, ev.HasKey, ev.Bypass = f.ID, nil, false, false
+	ev.EventTime, ev.Attempt = f.EventTime, f.Attempt
+	ev.Headers, ev.Payload = f.Headers, f.Payload
 }
 
 // maxTrace bounds an event's name, in bytes.

@@ -45,10 +45,10 @@ type Outlet struct {
 	config  Config
 	normal  []edge
 	onError []edge
-	keys    [][]byte // of the event being sent, by edge
-	id      []byte   // reused, of a copy
-	outID   []byte   // reused, of an output
-	event   quicmesh.Event
+	keys    [][]byte  // of the event being sent, by edge
+	id      []byte    // reused, of a copy
+	outID   []byte    // reused, of an output
+	keyed   bool      // one of normal is
 	fused   []*Outlet // of a fused group: of each stage, this one first
 }
 
@@ -57,17 +57,14 @@ type edge struct {
 	path keyPath
 }
 
-// Output is one event that a function has made. Only Payload is needed.
+// Output is one event that a function has made. Only its Payload is needed: its time and headers are the input's unless
+// it has its own, its ID is given by Outputs but to what a fused group has made (see Fuse).
 type Output struct {
-	Edge      uint16 // frame.AllEdges: every edge but the error edges
-	Key       []byte
-	EventTime int64 // 0: the input's
-	Headers   []byte
-	Payload   []byte
-	Passed    int      // bytes of a payload that no edge takes, and that is not here; 0: none
-	ID        []byte   // of what a fused group has made; see Fuse
-	Failure   []byte   // {"error": …}: not an output but an event on which a stage of such a group has failed
-	History   []string // of such an event: how the function died on it
+	quicmesh.Event
+	Edge    uint16   // frame.AllEdges: every edge but the error edges
+	Passed  int      // bytes of a payload that no edge takes, and that is not here; 0: none
+	Failure []byte   // {"error": …}: not an output but an event on which a stage of such a group has failed
+	History []string // of such an event: how the function died on it
 }
 
 // Letter is what an error edge carries, and the dead letters are made of.
@@ -87,6 +84,7 @@ func New(c Config) *Outlet {
 		if out := (edge{e, newKeyPath(e.Key)}); e.OnError {
 			o.onError = append(o.onError, out)
 		} else {
+			o.keyed = o.keyed || out.Keyed
 			o.normal = append(o.normal, out)
 		}
 	}
@@ -131,27 +129,27 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 	}
 	for i := range outputs {
 		out := &outputs[i]
-		if o.outID = append(o.outID[:0], out.ID...); len(o.fused) == 0 || len(out.ID) == 0 {
+		if len(o.fused) == 0 || len(out.ID) == 0 {
 			o.outID = o.OutputID(o.outID[:0], in.ID, i, len(outputs))
+			out.ID = o.outID
 		}
-		o.event = quicmesh.Event{ID: o.outID, Key: out.Key, HasKey: len(out.Key) > 0, EventTime: in.EventTime,
-			Headers: in.Headers, Payload: out.Payload, Attempt: in.Attempt}
-		if out.EventTime != 0 {
-			o.event.EventTime = out.EventTime
+		out.HasKey, out.Attempt = len(out.Key) > 0, in.Attempt
+		if out.EventTime == 0 {
+			out.EventTime = in.EventTime
 		}
-		if len(out.Headers) > 0 {
-			o.event.Headers = out.Headers
+		if len(out.Headers) == 0 {
+			out.Headers = in.Headers
 		}
 		stage, edge := o.of(out)
 		var err error
 		switch {
 		case out.Failure != nil:
-			err = stage.fail(ctx, &o.event, max(len(out.Payload), out.Passed), CauseOf(out.Failure), out.History)
+			err = stage.fail(ctx, &out.Event, max(len(out.Payload), out.Passed), CauseOf(out.Failure), out.History)
 		case out.Passed > 0:
 			cause := fmt.Sprintf("%v: payload of %d bytes, at most %d", quicmesh.ErrTooLarge, out.Passed, stage.Largest())
-			err = stage.fail(ctx, &o.event, out.Passed, ErrorText(cause), nil)
+			err = stage.fail(ctx, &out.Event, out.Passed, ErrorText(cause), nil)
 		default:
-			err = stage.Send(ctx, edge, &o.event)
+			err = stage.Send(ctx, edge, &out.Event)
 		}
 		if err != nil {
 			return err
@@ -169,17 +167,20 @@ func (o *Outlet) Send(ctx context.Context, to uint16, ev *quicmesh.Event) error 
 			return o.Fail(ctx, ev, ErrorText(fmt.Sprintf("stage %s has no edge number %d", o.config.Stage, to)), nil)
 		}
 	}
-	own, hasOwn := ev.Key, ev.HasKey
-	o.keys = o.keys[:0]
-	for i := range edges {
-		e, key := &edges[i], own
-		if e.Keyed && !hasOwn {
-			var err error
-			if key, err = e.path.of(ev.Payload); err != nil {
-				return o.Fail(ctx, ev, ErrorText(fmt.Sprintf("edge %s to %s: %v", o.config.Stage, e.To, err)), nil)
+	hasOwn := ev.HasKey
+	finds := o.keyed && !hasOwn // keys, before anything is sent
+	if finds {
+		o.keys = o.keys[:0]
+		for i := range edges {
+			e, key := &edges[i], ev.Key
+			if e.Keyed {
+				var err error
+				if key, err = e.path.of(ev.Payload); err != nil {
+					return o.Fail(ctx, ev, ErrorText(fmt.Sprintf("edge %s to %s: %v", o.config.Stage, e.To, err)), nil)
+				}
 			}
+			o.keys = append(o.keys, key)
 		}
-		o.keys = append(o.keys, key)
 	}
 	id := ev.ID
 	if o.config.Answered {
@@ -190,7 +191,9 @@ func (o *Outlet) Send(ctx context.Context, to uint16, ev *quicmesh.Event) error 
 	}
 	for i := range edges {
 		e := &edges[i]
-		ev.Key, ev.HasKey = o.keys[i], hasOwn || e.Keyed
+		if finds {
+			ev.Key, ev.HasKey = o.keys[i], e.Keyed
+		}
 		err := o.config.Mesh.Send(ctx, e.ID, ev)
 		if errors.Is(err, quicmesh.ErrTooLarge) {
 			ev.ID = id
