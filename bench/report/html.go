@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/weft-stream/weft/bench/compare"
 	"github.com/weft-stream/weft/bench/load"
@@ -30,7 +31,7 @@ func plots(r *compare.Run) []template.HTML {
 		{Title: "One hop against the length of the chain", X: "processes", Y: "µs a hop, p50", LogY: true, Lines: over(r, isLength, stages, perHop)},
 		{Title: "Latency through 5 stages against the load, from when an event was due", X: "events a second", Y: "µs, p99", LogX: true, LogY: true, Lines: over(r, isLoad, rate, whole)},
 		{Title: "Throughput through 3 stages against the payload", X: "bytes", Y: "MB a second", LogX: true, LogY: true, Lines: over(r, isFull, payload, megabytes)},
-		{Title: "One hop, all peers at 200 events a second, 64 B: the whole distribution", X: "percentile", Y: "µs a hop", LogY: true, Lines: distributions(r)},
+		{Title: "One hop in a chain of 9, 200 events a second, 64 B: the whole distribution", X: "percentile", Y: "µs a hop", LogY: true, Lines: distributions(r)},
 	} {
 		if len(p.Lines) > 0 {
 			out = append(out, p.svg())
@@ -42,12 +43,8 @@ func plots(r *compare.Run) []template.HTML {
 const latencyRate = 200
 
 func isLength(m compare.Measured) bool { return m.Rate == latencyRate && m.Payload == 64 }
-func isLoad(m compare.Measured) bool {
-	return m.Stages == 5 && m.Rate > 0 && m.Payload <= 100 && m.Name != "weft-fused-5"
-}
-func isFull(m compare.Measured) bool {
-	return m.Rate == 0 && m.Stages == 3 && m.Name != "weft-fused-3-full" && m.Name != "flink-3-chained"
-}
+func isLoad(m compare.Measured) bool   { return m.Stages == 5 && m.Rate > 0 && m.Payload <= 100 }
+func isFull(m compare.Measured) bool   { return m.Rate == 0 && m.Stages == 3 }
 
 func stages(m compare.Measured) float64  { return float64(m.Stages) }
 func rate(m compare.Measured) float64    { return m.Rate }
@@ -93,29 +90,38 @@ func over(r *compare.Run, wanted func(compare.Measured) bool, x func(compare.Mea
 	return lines
 }
 
-// series is the name of the line that a scenario is on.
-func series(m compare.Measured) string {
-	switch {
-	case m.Name == "weft-quic-9" || m.Name == "mesh-quic-2":
-		return m.Name
-	case m.Peer == "limits":
-		for i, c := range m.Name {
-			if c == '-' {
-				return m.Name[:i]
-			}
-		}
-	}
-	return m.Peer
+// systems are what lines are of, by how the names of scenarios begin; the first that fits counts.
+var systems = []struct{ prefix, name string }{
+	{"weft-py", "Weft, Python"}, {"weft-quic", "Weft, Go over QUIC"}, {"weft-fused", "Weft, Go, fused"}, {"weft", "Weft, Go, shared memory"},
+	{"mesh-quic", "Weft's mesh over QUIC"}, {"mesh-shm", "Weft's mesh, shared memory"},
+	{"kafka-py", "Kafka, Python"}, {"kafka", "Kafka, Go"}, {"nats", "NATS"}, {"jetstream", "JetStream"}, {"grpc", "gRPC"},
+	{"flink-3-chained", "Flink, chained"}, {"flink", "Flink, unchained"}, {"http", "HTTP"},
+	{"sequence", "OpenWhisk sequence"}, {"conductor", "OpenWhisk composition"},
+	{"quic", "raw quic-go"}, {"channel", "goroutine channels"},
 }
 
-// distributions are percentiles of the chains of 9.
+// series is the name of the line that a scenario is on. Limits of the machine begin with what they are of.
+func series(m compare.Measured) string {
+	for _, s := range systems {
+		if strings.HasPrefix(m.Name, s.prefix) {
+			return s.name
+		}
+	}
+	what, _, _ := strings.Cut(m.Name, "-")
+	return what
+}
+
+// distributions are percentiles of the chains of 9 that are idle most of the time.
 func distributions(r *compare.Run) []line {
 	var lines []line
 	for _, m := range r.Scenarios {
-		if m.Stages != 9 || m.Payload != 64 || len(m.Results) == 0 {
+		if m.Stages != 9 || m.Payload > 100 || m.Rate == 0 || m.Rate > latencyRate || len(m.Results) == 0 {
 			continue
 		}
 		l := line{Name: series(m)}
+		if m.Rate != latencyRate {
+			l.Name += fmt.Sprintf(", %g a second", m.Rate)
+		}
 		for _, q := range []float64{1, 5, 10, 25, 50, 75, 90, 95, 99} {
 			l.Points = append(l.Points, point{q, load.P(m.Results[0].Sent, q) / 8 / 1e3})
 		}

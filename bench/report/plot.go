@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -23,10 +24,10 @@ type point struct{ X, Y float64 }
 
 const (
 	plotWidth, plotHeight    = 760.0, 360.0
-	left, right, top, bottom = 70.0, 190.0, 40.0, 50.0
+	left, right, top, bottom = 70.0, 220.0, 40.0, 50.0
 )
 
-var colors = []string{"#c0392b", "#2c3e50", "#2980b9", "#27ae60", "#8e44ad", "#d35400", "#16a085", "#7f8c8d", "#b7950b", "#34495e", "#e84393", "#00b894"}
+var colors = []string{"#c0392b", "#2c3e50", "#2980b9", "#27ae60", "#8e44ad", "#d35400", "#16a085", "#7f8c8d", "#b7950b", "#5d4037", "#e84393", "#00b894"}
 
 // axis maps values to places.
 type axis struct {
@@ -64,6 +65,18 @@ func (a axis) ticks() []float64 {
 	return out
 }
 
+// measuredAt are the values that points have on the axis across.
+func (p plot) measuredAt() []float64 {
+	var out []float64
+	for _, l := range p.Lines {
+		for _, v := range l.Points {
+			out = append(out, v.X)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 func (p plot) axes() (x, y axis) {
 	x = axis{math.Inf(1), math.Inf(-1), left, plotWidth - right, p.LogX}
 	y = axis{math.Inf(1), math.Inf(-1), plotHeight - bottom, top, p.LogY}
@@ -88,8 +101,8 @@ func (p plot) svg() template.HTML {
 		fmt.Fprintf(&b, `<line x1="%g" x2="%g" y1="%.1f" y2="%.1f" class="grid"/><text x="%g" y="%.1f" class="tick" text-anchor="end">%s</text>`,
 			left, plotWidth-right, y.at(v), y.at(v), left-6, y.at(v)+4, Number(&v))
 	}
-	for _, v := range x.ticks() {
-		fmt.Fprintf(&b, `<text x="%.1f" y="%g" class="tick" text-anchor="middle">%s</text>`, x.at(v), plotHeight-bottom+16, Number(&v))
+	for _, v := range p.measuredAt() {
+		fmt.Fprintf(&b, `<text x="%.1f" y="%g" class="tick" text-anchor="middle">%g</text>`, x.at(v), plotHeight-bottom+16, v)
 	}
 	fmt.Fprintf(&b, `<text x="%g" y="%g" class="label" text-anchor="middle">%s</text>`, (left+plotWidth-right)/2, plotHeight-12, template.HTMLEscapeString(p.X))
 	fmt.Fprintf(&b, `<text transform="translate(14 %g) rotate(-90)" class="label" text-anchor="middle">%s</text>`, (top+plotHeight-bottom)/2, template.HTMLEscapeString(p.Y))

@@ -3,6 +3,8 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -59,6 +61,59 @@ func TestJSONHasRowsAndHistograms(t *testing.T) {
 	}
 	if len(got.Scenarios) != 3 || len(got.Scenarios[0].Results[0].Sent.Counts) == 0 {
 		t.Error("no histograms")
+	}
+}
+
+// TestLinesSayWhatTheyAre: what isn't the same has a name of its own in a plot, and no line has two values at one place.
+func TestLinesSayWhatTheyAre(t *testing.T) {
+	r := &compare.Run{}
+	at := func(name, peer string, stages, payload int, rate float64) {
+		r.Scenarios = append(r.Scenarios, compare.Measured{Name: name, Peer: peer, Stages: stages, Payload: payload, Rate: rate,
+			Results: []load.Result{{Events: 3, Seconds: 1, Sent: load.Snapshot([]int64{1e6, 2e6, 3e6}), Due: load.Snapshot([]int64{1e6, 2e6, 3e6})}}})
+	}
+	for _, n := range []int{2, 5, 9} {
+		at(fmt.Sprint("weft-", n, "-64"), "weft", n, 64, 200)
+	}
+	at("weft-quic-9", "weft", 9, 64, 200)
+	at("weft-py-9", "weft", 9, 100, 100)
+	at("weft-5-1000", "weft", 5, 100, 1000)
+	at("weft-fused-5", "weft", 5, 64, 1000)
+	at("weft-3-full", "weft", 3, 100, 0)
+	at("weft-fused-3-full", "weft", 3, 100, 0)
+	at("weft-9-1k", "weft", 9, 1024, 200)
+	at("mesh-shm-9", "weft", 9, 64, 200)
+	at("mesh-shm-9-4k", "weft", 9, 64, 4000)
+	at("mesh-shm-9-4k-still", "weft", 9, 64, 4000)
+	at("mesh-shm-2", "weft", 2, 64, 200)
+	at("mesh-quic-2", "weft", 2, 64, 200)
+	at("futex-9-64", "limits", 9, 64, 200)
+	var b bytes.Buffer
+	if err := report.HTML(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	figures := strings.Split(b.String(), "<figure>")[1:]
+	if len(figures) != 4 {
+		t.Fatalf("%d plots", len(figures))
+	}
+	title := regexp.MustCompile(`<title>([^<:]*): ([^<]*), [^<]*</title>`)
+	legend := regexp.MustCompile(`fill="#\w+"/><text[^>]*>([^<]*)</text>`)
+	for i, f := range figures {
+		places, names := map[string]bool{}, map[string]bool{}
+		for _, m := range title.FindAllStringSubmatch(f, -1) {
+			if places[m[1]+" at "+m[2]] {
+				t.Errorf("plot %d: two values of %s at %s", i, m[1], m[2])
+			}
+			places[m[1]+" at "+m[2]] = true
+		}
+		for _, m := range legend.FindAllStringSubmatch(f, -1) {
+			if names[m[1]] {
+				t.Errorf("plot %d: two lines %q", i, m[1])
+			}
+			names[m[1]] = true
+		}
+		if len(names) == 0 || len(places) == 0 {
+			t.Errorf("plot %d: %d lines with %d points", i, len(names), len(places))
+		}
 	}
 }
 
