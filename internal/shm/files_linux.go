@@ -37,19 +37,36 @@ func Duplicate(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
+// CheckStream says why f is no Unix stream socket; nil: it is one. Whoever got it from somebody else knows nothing about
+// it: it may be any file at all.
+func CheckStream(f *os.File) error {
+	domain, kind := -1, -1
+	raw, err := f.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			domain, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_DOMAIN) // -1 of what is no socket
+			kind, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_TYPE)
+		})
+	}
+	if err != nil || domain != syscall.AF_UNIX || kind != syscall.SOCK_STREAM {
+		return fmt.Errorf("%w: not a Unix stream socket", ErrFiles)
+	}
+	return nil
+}
+
 // Conn makes a connection of a descriptor that Pair gave, and closes f. What is no Unix stream socket
 // is refused: a read of a file that somebody else wrote says nothing about that one's life.
 func Conn(f *os.File) (*net.UnixConn, error) {
+	defer Discard(f)
+	if err := CheckStream(f); err != nil {
+		return nil, err
+	}
 	c, err := net.FileConn(f)
-	err = errors.Join(err, f.Close())
 	if err != nil {
-		if c != nil {
-			_ = c.Close()
-		}
-		return nil, fmt.Errorf("%w: no socket: %w", ErrFiles, err)
+		return nil, fmt.Errorf("%w: no connection: %w", ErrFiles, err)
 	}
 	uc, ok := c.(*net.UnixConn)
-	if !ok || uc.LocalAddr().Network() != "unix" {
+	if !ok {
 		_ = c.Close()
 		return nil, fmt.Errorf("%w: not a Unix stream socket", ErrFiles)
 	}
@@ -170,11 +187,22 @@ func (r *Reader) Close() {
 	r.files = nil
 }
 
-// CloseAll closes files that are not needed, some of which may be nil.
+// Discard closes a file that may be anybody's: a socket that lingers would have whoever closes it last wait for its
+// peer.
+func Discard(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { // fails with what is no socket
+			_ = syscall.SetsockoptLinger(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{})
+		})
+	}
+	_ = f.Close() // nothing was written that could fail
+}
+
+// CloseAll discards files that are not needed, some of which may be nil.
 func CloseAll(files []*os.File) {
 	for _, f := range files {
 		if f != nil {
-			_ = f.Close() // nothing was written that could fail
+			Discard(f)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -251,4 +252,81 @@ func descriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(all)
+}
+
+// TestLingeringSocket: somebody else's socket is closed at once, though it lingers, is full, and nobody reads.
+func TestLingeringSocket(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	full := func() *os.File {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		f, err := c.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd := int(f.Fd())
+		for b := make([]byte, 1<<20); err == nil; {
+			_, err = unix.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT)
+		}
+		if !errors.Is(err, unix.EAGAIN) {
+			t.Fatal(err)
+		}
+		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 3600}); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	for name, closes := range map[string]func(*os.File){
+		"discarded": shm.Discard,
+		"no connection": func(f *os.File) {
+			if _, err := shm.Conn(f); !errors.Is(err, shm.ErrFiles) {
+				t.Error(err)
+			}
+		},
+	} {
+		f, done := full(), make(chan struct{})
+		go func() {
+			defer close(done)
+			closes(f)
+		}()
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s: it waits", name)
+		}
+	}
+}
+
+func TestCheckStream(t *testing.T) {
+	for name, c := range map[string]struct{ domain, kind int }{
+		"datagrams": {unix.AF_UNIX, unix.SOCK_DGRAM}, "packets": {unix.AF_UNIX, unix.SOCK_SEQPACKET}, "tcp": {unix.AF_INET, unix.SOCK_STREAM}, "udp": {unix.AF_INET, unix.SOCK_DGRAM},
+	} {
+		fd, err := unix.Socket(c.domain, c.kind|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), name)
+		defer f.Close()
+		if err := shm.CheckStream(f); !errors.Is(err, shm.ErrFiles) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := shm.CheckStream(create(t, size)); !errors.Is(err, shm.ErrFiles) {
+		t.Errorf("a file: %v", err)
+	}
+	a, b, err := shm.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shm.CloseAll([]*os.File{a, b})
+	if err := shm.CheckStream(a); err != nil {
+		t.Error(err)
+	}
 }

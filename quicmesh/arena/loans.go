@@ -34,10 +34,11 @@ func (l *Loans) Take(number uint32, f *os.File) (mapped bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over || int(number) != l.known || l.known == MaxFiles {
-		return false, errors.Join(fmt.Errorf("%w: file %d after %d", ErrLoan, number, l.known), f.Close())
+		shm.Discard(f)
+		return false, fmt.Errorf("%w: file %d after %d", ErrLoan, number, l.known)
 	}
 	memory, err := shm.MapLent(f, MaxSize)
-	_ = f.Close() // nothing was written to it
+	shm.Discard(f)
 	if errors.Is(err, shm.ErrFile) {
 		return false, fmt.Errorf("%w: file %d: %w", ErrLoan, number, err)
 	}

@@ -341,3 +341,34 @@ func TestBellsForNobody(t *testing.T) {
 		}
 	}
 }
+
+// TestBellThatIsNone: whatever else a peer gives for a bell ends the link, and nothing is said on it.
+func TestBellThatIsNone(t *testing.T) {
+	for name, kind := range map[string]struct{ domain, kind int }{
+		"udp": {unix.AF_INET, unix.SOCK_DGRAM}, "tcp": {unix.AF_INET, unix.SOCK_STREAM}, "datagrams": {unix.AF_UNIX, unix.SOCK_DGRAM},
+	} {
+		s, v := against(t)
+		fd, err := unix.Socket(kind.domain, kind.kind|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bell := os.NewFile(uintptr(fd), name)
+		defer bell.Close()
+		if _, err := shm.Write(v.socket, []byte("b"), []*os.File{bell}); err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan error, 1)
+		go func() {
+			_, err := s.Read(make([]byte, 5))
+			got <- err
+		}()
+		select {
+		case err := <-got:
+			if !errors.Is(err, shmring.ErrViolation) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s: it is taken", name)
+		}
+	}
+}

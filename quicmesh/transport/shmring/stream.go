@@ -40,7 +40,7 @@ const (
 	alive  = iota
 	closed // in order
 	dead
-	rude // it has rung for nobody, or lent against the rules
+	rude // it has rung for nobody, given no bell, or lent against the rules
 )
 
 // stream is one end of a ring.
@@ -133,6 +133,10 @@ func (s *stream) hear() error {
 	f, err := s.from.Next()
 	if err != nil {
 		return err
+	}
+	if err := shm.CheckStream(f); err != nil {
+		shm.Discard(f)
+		return fmt.Errorf("%w: a bell that is none: %w", ErrViolation, err)
 	}
 	r, err := newRinger(f)
 	if err != nil {
@@ -268,7 +272,7 @@ func (s *stream) lent(number uint32) bool {
 	}
 	take := s.take.Load()
 	if take == nil {
-		_ = f.Close()
+		shm.Discard(f)
 		return false
 	}
 	return (*take)(number, f) == nil
@@ -500,7 +504,7 @@ func (s *stream) end(inOrder bool) {
 // endOf is the error of a life that has not ended in order.
 func endOf(life int32) error {
 	if life == rude {
-		return fmt.Errorf("%w: it rings when nobody sleeps, lends against the rules, or says what nobody knows", ErrViolation)
+		return fmt.Errorf("%w: it rings when nobody sleeps, gives a bell that is none, lends against the rules, or says what nobody knows", ErrViolation)
 	}
 	return ErrDead
 }
