@@ -448,10 +448,10 @@ func (h *held) run(ctx context.Context) error {
 // bury notes a death, and gives the mesh to another process.
 func (h *held) bury(ctx context.Context, t *seat, reason string) error {
 	_ = t.conn.Close()
-	done := h.page.Done()
+	through := h.page.Through()
 	blamed := h.blame(reason)
-	if done > h.finished {
-		h.finished = done
+	if through > h.finished {
+		h.finished = through
 		h.worked()
 	}
 	if !blamed && h.hopeless() {

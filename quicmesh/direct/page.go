@@ -21,6 +21,7 @@ const (
 	// offState is the word: twice the events finished, and 1 more while the function has one, whose place was written
 	// before.
 	offState  = 0
+	offInner  = 8 // of the events that state counts, those of stages behind the first
 	offCounts = 64
 	offPlaces = 8192
 	placeSize = (PageSize - offPlaces) / 2
@@ -37,6 +38,7 @@ const (
 type Page struct {
 	memory *shm.Memory
 	state  *atomic.Uint64
+	inner  *atomic.Uint64
 	now    uint64 // state, as the function has left it
 	b      []byte
 }
@@ -61,7 +63,7 @@ func openPage(f *os.File) (*Page, error) {
 		return nil, err
 	}
 	state := m.Word64(offState)
-	return &Page{m, state, state.Load(), m.Bytes()}, nil
+	return &Page{memory: m, state: state, inner: m.Word64(offInner), now: state.Load(), b: m.Bytes()}, nil
 }
 
 // Counts are the counters of a stage: 0 is the first, further ones are fused with it. They go on over the function's
@@ -84,7 +86,10 @@ func (p *Page) place(number uint64) []byte {
 // the one before counts as finished.
 func (p *Page) begin(f *frame.Frame) {
 	id, trace := noted(f.ID), outlet.TraceOf(f)
-	p.now += p.now & 1 // state follows in one step: there is always an event in work
+	if p.now&1 != 0 {
+		p.now++ // state follows in one step: there is always an event in work
+		p.inner.Store(p.inner.Load() + 1)
+	}
 	b := p.place(p.now / 2)
 	binary.LittleEndian.PutUint16(b, uint16(len(id)))
 	binary.LittleEndian.PutUint16(b[2:], uint16(len(trace)))
@@ -102,8 +107,11 @@ func (p *Page) end() {
 // noted is the part of an id that is.
 func noted(id []byte) []byte { return id[:min(len(id), MostID)] }
 
-// Done is the number of events finished, in all lives of the function.
+// Done is the number of events finished, in all lives of the function: those of stages behind the first, too.
 func (p *Page) Done() uint64 { return p.state.Load() / 2 }
+
+// Through is the number of events that all stages have finished.
+func (p *Page) Through() uint64 { return p.Done() - p.inner.Load() }
 
 // Working tells whether the function has an event.
 func (p *Page) Working() bool { return p.state.Load()%2 != 0 }

@@ -56,6 +56,49 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// What a stage behind the first has begun is no event that is through: a group that dies in there again and again does
+// nothing.
+func TestPageOfFusedStages(t *testing.T) {
+	theirs, file, err := NewPage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	defer file.Close()
+	for life := range 3 {
+		ours, err := openPage(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"a", "a/0", "a/0/0"} {
+			ours.begin(&frame.Frame{ID: []byte(id)})
+			if theirs.ID() != id || !theirs.Working() {
+				t.Errorf("life %d: in work is %q", life, theirs.ID())
+			}
+		}
+		if n := theirs.Through(); n != 0 {
+			t.Errorf("life %d: %d events are through", life, n)
+		}
+		theirs.Forget()
+		if err := ours.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ours, err := openPage(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	for i := range 3 {
+		ours.begin(&frame.Frame{ID: []byte("b")})
+		ours.begin(&frame.Frame{ID: []byte("b/0")})
+		ours.end()
+		if n := theirs.Through(); n != uint64(i+1) {
+			t.Errorf("%d of %d events are through", n, i+1)
+		}
+	}
+}
+
 // A look at a page that is written all the time never finds parts of two events.
 func TestPageUnderChange(t *testing.T) {
 	if raceEnabled {
