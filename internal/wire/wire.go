@@ -336,21 +336,21 @@ func (c *Conn) replier(e envelope) func(Answer) {
 	}
 }
 
+// answer brings an answer to who waits for it. With mu held, so that who gives the call up meanwhile finds it.
 func (c *Conn) answer(e envelope, m *Message) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	ch := c.calls[e.Re]
 	delete(c.calls, e.Re)
-	c.mu.Unlock()
-	if ch == nil {
+	switch {
+	case ch == nil:
 		shm.CloseAll(m.Take())
-		return
-	}
-	if e.Err != "" {
+	case e.Err != "":
 		shm.CloseAll(m.Take())
 		ch <- result{err: &RemoteError{e.Err}}
-		return
+	default:
+		ch <- result{m: m}
 	}
-	ch <- result{m: m}
 }
 
 func (c *Conn) fail(err error) {
