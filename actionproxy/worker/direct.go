@@ -60,10 +60,11 @@ type held struct {
 	begin    direct.Begin // what a process is told first, as of now
 	accepted bool
 	seat     *seat
-	before   direct.Stats // of processes that have died
-	now      direct.Stats // of the present one
-	waiting  int          // bytes of letters that wait
-	closed   bool         // no goroutine begins any more
+	before   direct.Stats                       // of processes that have died
+	now      direct.Stats                       // of the present one
+	dialled  map[quicmesh.Slot]transport.Stream // carried for the function, the newest to each peer
+	waiting  int                                // bytes of letters that wait
+	closed   bool                               // no goroutine begins any more
 }
 
 // seat is one function process with the mesh.
@@ -92,7 +93,7 @@ type told struct {
 func newHeld(s *slot, self transport.Identity, far transport.Transport) (*held, error) {
 	a := s.assignment
 	h := &held{slot: s, function: function{slot: s}, far: far, self: self, dead: make(chan struct{}, 1),
-		letters: deadLetters{hook: s.hook, to: s.transfer()}}
+		letters: deadLetters{hook: s.hook, to: s.transfer()}, dialled: map[quicmesh.Slot]transport.Stream{}}
 	h.begin = direct.Begin{Self: self, Attempt: a.Attempt, Seed: a.KeySeed, Joins: a.Joins, Edges: outletEdges(a, ""), Fused: directParts(s),
 		Answered: a.Pipeline.Ingress() != nil, Retries: s.stage.Retries, Deaths: map[string][]string{}, Stage: startPayload(s)}
 	h.begin.Out, h.begin.In = meshEdges(a)
@@ -358,7 +359,13 @@ func (h *held) Stats() quicmesh.Stats {
 	all := sum(h.before, h.now)
 	out := quicmesh.Stats{Attempt: h.begin.Attempt.String()}
 	for _, l := range all.Links {
-		out.Links = append(out.Links, l.Mesh())
+		m := l.Mesh()
+		if m.RTT = 0; m.Out && m.Up { // that of a socket to its proxy the function doesn't know
+			if s := h.dialled[m.Peer]; s != nil {
+				m.RTT = transport.RTTOf(s)
+			}
+		}
+		out.Links = append(out.Links, m)
 	}
 	return out
 }
@@ -706,11 +713,33 @@ func (h *held) dial(t *seat, q direct.Dial) wire.Answer {
 	if err != nil {
 		return wire.Answer{Body: direct.DialReply{Error: err.Error(), Refused: errors.Is(err, transport.ErrRefused)}}
 	}
+	h.note(s)
 	theirs, err := h.carry(s)
 	if err != nil {
+		h.drop(s)
 		return wire.Answer{Body: direct.DialReply{Error: err.Error()}}
 	}
 	return wire.Answer{Body: direct.DialReply{Carrier: carrierOf(s)}, Files: []*os.File{theirs}}
+}
+
+// note keeps a stream that was dialled for the function, for what it knows of the way; drop does no longer.
+func (h *held) note(s transport.Stream) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dialled[slotAt(s)] = s
+}
+
+func (h *held) drop(s transport.Stream) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dialled[slotAt(s)] == s {
+		delete(h.dialled, slotAt(s))
+	}
+}
+
+func slotAt(s transport.Stream) quicmesh.Slot {
+	p := s.Peer()
+	return quicmesh.Slot{Stage: p.Stage, Index: p.Index}
 }
 
 func carrierOf(s transport.Stream) string {
@@ -796,6 +825,7 @@ func (h *held) carryOn(s transport.Stream) (*os.File, error) {
 	})
 	if !h.launch(func() {
 		defer func() { <-h.streams }()
+		defer h.drop(s)
 		defer stop()
 		var pumps sync.WaitGroup
 		over := make(chan bool, 2)

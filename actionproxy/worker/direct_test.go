@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/weft-stream/weft/actionproxy/worker"
 	"github.com/weft-stream/weft/internal/control"
@@ -206,6 +207,50 @@ func TestDirectLastWords(t *testing.T) {
 	if got = slices.Compact(got); !slices.Equal(got, uppers(2000)) {
 		t.Errorf("the sink has %d different lines, want 2000; %s", len(got), r.describe())
 	}
+	r.terminate()
+}
+
+// timed is a network on which it takes 7 ms to a peer and back, as its streams say.
+type timed struct{ memory }
+
+func (n timed) Transport(self transport.Identity, cert tls.Certificate, ca *x509.CertPool) (transport.Transport, error) {
+	inner, err := n.memory.Transport(self, cert, ca)
+	return timedTransport{inner}, err
+}
+
+type timedTransport struct{ transport.Transport }
+
+func (n timedTransport) Dial(ctx context.Context, addr string, peer transport.Identity) (transport.Stream, error) {
+	s, err := n.Transport.Dial(ctx, addr, peer)
+	if err != nil {
+		return nil, err
+	}
+	return timedStream{s}, nil
+}
+
+type timedStream struct{ transport.Stream }
+
+func (timedStream) RTT() time.Duration { return 7 * time.Millisecond }
+
+// What a stream knows of the way to the peer is told of a function's link, too, which knows but the socket to its proxy.
+func TestDirectRTT(t *testing.T) {
+	network := memnet.New(memnet.Config{})
+	var number atomic.Int32
+	h := newTestHook(t, chain(func(p *pipeline.Pipeline) { p.Edges[1].Transport = pipeline.QUIC }))
+	h.listens = append(h.listens, func() (worker.Endpoint, error) {
+		return timed{memory{network, fmt.Sprint("m", number.Add(1))}}, nil
+	})
+	h.input = []byte(numbered(100))
+	r := start(t, h, odd(t))
+	h.until("the time to the peer and back", func() bool {
+		for _, s := range h.said {
+			if s.typ == control.TypeStats && s.slot == slotOf("f") && len(s.stats.Links) == 1 && s.stats.Links[0].RTTUS == 7000 {
+				return true
+			}
+		}
+		return false
+	})
+	h.heard(control.TypeEnded, slotOf("out"))
 	r.terminate()
 }
 
