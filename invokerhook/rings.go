@@ -28,14 +28,15 @@ type lane struct {
 
 // share is one lane's memory.
 type share struct {
-	file  *os.File // of an arena one that watches it; nil while it is made
+	file  *os.File // watches it; nil while it is made
 	arena bool
 	size  int64
 }
 
 // rings is the memory that slots of this host share, which nobody else ever gets. It counts until one of
 // the two doesn't hold its slot any more: what a living worker still has mapped then is its own container's.
-// An arena counts no longer than somebody has it: each process of a function gets its own.
+// It counts no longer than somebody has it: a link may go over to QUIC, and each process of a function gets an arena
+// of its own.
 type rings struct {
 	mu    sync.Mutex
 	made  map[lane]share
@@ -84,19 +85,23 @@ func (r *rings) used(by grant) (all, of use) {
 func (r *rings) memory(l lane, most int64) (*os.File, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s, ok := r.made[l]
-	if !ok {
-		all, of := r.used(l.from)
-		if all.bytes()+shmring.Size > most || of.bytes()+shmring.Size > most/pipelineShare {
-			return nil, full(all, of)
-		}
-		var err error
-		if s.file, err = shmring.NewMemory(); err != nil {
-			return nil, err
-		}
-		r.keep(l, s)
+	if s, ok := r.made[l]; ok {
+		return shm.Watched(s.file)
 	}
-	return shm.Duplicate(s.file)
+	all, of := r.used(l.from)
+	if all.bytes()+shmring.Size > most || of.bytes()+shmring.Size > most/pipelineShare {
+		return nil, full(all, of)
+	}
+	f, err := shmring.NewMemory()
+	if err != nil {
+		return nil, err
+	}
+	given, watch, err := shm.Watch(f)
+	if err != nil {
+		return nil, err
+	}
+	r.keep(l, share{file: watch})
+	return given, nil
 }
 
 // keep notes a lane's memory. The caller holds mu.
@@ -109,6 +114,7 @@ func (r *rings) keep(l lane, s share) {
 
 // bytes is how much memory rings and arenas have.
 func (r *rings) bytes() int64 {
+	r.sweep()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all, _ := r.used(grant{})
@@ -130,9 +136,9 @@ func (r *rings) release(match func(lane) bool) {
 	r.free(func(l lane, _ share) bool { return match(l) })
 }
 
-// sweep forgets the arenas that nobody has any more, as the kernel says.
+// sweep forgets what nobody has any more, as the kernel says.
 func (r *rings) sweep() {
-	r.free(func(_ lane, s share) bool { return s.arena && s.file != nil && shm.Alone(s.file) })
+	r.free(func(_ lane, s share) bool { return s.file != nil && shm.Alone(s.file) })
 }
 
 func (r *rings) free(match func(lane, share) bool) {

@@ -169,6 +169,43 @@ func TestRingMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestRingsThatAreLetGo: a ring that both ends have closed, as when their link goes over to QUIC, counts no longer, and
+// one that only one end has still does.
+func TestRingsThatAreLetGo(t *testing.T) {
+	s := newSite(t, func(c *invokerhook.Config) { c.RingMemory = 4 * shmring.Size })
+	pl := twoStages(60_000)
+	pl.Edges = append(pl.Edges, pl.Edges[0])
+	team := s.staffOf(pl)
+	in, out := team["in"], team["out"]
+	near, reason, err := in.ring(out.holder(), 0)
+	if err != nil || len(near) != 2 {
+		t.Fatal(reason, err)
+	}
+	_, far := out.offer()
+	m, err := shm.Map(far.Memory, shmring.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far.Close()
+	shm.CloseAll(near)
+	if files, reason, _ := in.ring(out.holder(), 1); len(files) > 0 || !strings.Contains(reason, "no memory left") {
+		t.Errorf("while one end has it: %d descriptors, %q", len(files), reason)
+	}
+	if st := s.hookStatus(); st.RingMemory != shmring.Size {
+		t.Errorf("while one end has it, links have %d bytes", st.RingMemory)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.hookStatus(); st.RingMemory != 0 {
+		t.Errorf("links have %d bytes that nobody has", st.RingMemory)
+	}
+	in.await(control.TypeRoom, nil)
+	if files, reason, err := in.ring(out.holder(), 1); err != nil || len(files) != 2 {
+		t.Errorf("when both have let go: %q, %v", reason, err)
+	}
+}
+
 // TestRingsAfterATakeOver: a holder that hasn't come back to a new hook yet can't be shared memory with; whoever
 // asked is told when it has.
 func TestRingsAfterATakeOver(t *testing.T) {

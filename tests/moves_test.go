@@ -125,6 +125,44 @@ func TestMemoryForOneLink(t *testing.T) {
 	w.exactly(count, last)
 }
 
+// TestMemoryOfALinkThatMoves: the hook's memory is for one link of a pipeline; when that one goes over to QUIC, the other
+// has it.
+func TestMemoryOfALinkThatMoves(t *testing.T) {
+	const count = 20_000
+	spec := func(in, out string) string {
+		return strings.Replace(fmt.Sprintf(carried, count, "", in), "to: out", "to: out, transport: "+out, 1)
+	}
+	w := flowing(t, spec("auto", "quic"), "--ring-memory", "5Mi")
+	over := func(in, out string) (st control.PipelineStatus) {
+		t.Helper()
+		w.eventually("links over "+in+" and "+out, func() bool {
+			st, _ = w.status()
+			got := map[string]string{}
+			for _, s := range st.Slots {
+				for _, l := range s.Links {
+					if l.Up {
+						got[s.Slot.Stage] = l.Carrier
+					}
+				}
+			}
+			return got["in"] == in && got["work"] == out
+		})
+		return st
+	}
+	over("shm", "quic")
+	write(t, w.dir, "p.yaml", spec("quic", "auto"))
+	host, key, _ := w.api()
+	d := weftIn(t, w.dir, "deploy", "p.yaml", "--apihost", host, "--auth", key)
+	if code := d.wait(2 * time.Minute); code != 0 {
+		t.Fatalf("weft deploy: exit code %d\n%s", code, d.stderr)
+	}
+	last := over("quic", "shm")
+	if code := w.wait(2 * time.Minute); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	w.exactly(count, last)
+}
+
 // handOnGo hands its events on.
 const handOnGo = `package main
 

@@ -20,14 +20,24 @@ func CreateArena(name string, size int) (*os.File, error) {
 // what was given. f is closed.
 func Watch(f *os.File) (given, watch *os.File, err error) {
 	defer f.Close()
-	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
-	if given, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
-		return nil, nil, fmt.Errorf("shm: open a memory file anew: %w", err)
+	if given, err = anew(f, os.O_RDWR); err != nil {
+		return nil, nil, err
 	}
-	if watch, err = os.Open(path); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("shm: open a memory file anew: %w", err), given.Close())
+	if watch, err = anew(f, os.O_RDONLY); err != nil {
+		return nil, nil, errors.Join(err, given.Close())
 	}
 	return given, watch, nil
+}
+
+// Watched gives a watched file away once more.
+func Watched(watch *os.File) (given *os.File, err error) { return anew(watch, os.O_RDWR) }
+
+func anew(f *os.File, flag int) (*os.File, error) {
+	other, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), flag, 0)
+	if err != nil {
+		return nil, fmt.Errorf("shm: open a memory file anew: %w", err)
+	}
+	return other, nil
 }
 
 // Alone tells whether a file of Watch's is the only one left: the kernel knows whether anybody else has the memory
