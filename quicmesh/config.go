@@ -40,6 +40,9 @@ type Config struct {
 	// repairs that. Optional; it must not block.
 	Lost func(edge uint16, to Slot, frames uint64)
 
+	// Alone: the process is there to receive, and its other goroutines can wait for some milliseconds while Receive does.
+	Alone bool
+
 	// Window is how many bytes may be in flight to this slot on one link. Default 1 MiB. A larger
 	// event goes alone.
 	Window int

@@ -109,6 +109,7 @@ func (b *inbox) claim() *reading {
 		return nil
 	}
 	b.direct.Store(r)
+	r.rousable.Alone(b.mesh.cfg.Alone)
 	r.rousable.Rouse() // its goroutine
 	return r
 }
@@ -126,6 +127,7 @@ func (b *inbox) resign(r *reading, keep bool) {
 // letGo has the goroutine of the session that who receives has read read it. The caller holds mu.
 func (b *inbox) letGo(r *reading) {
 	b.direct.Store(nil)
+	r.rousable.Alone(false)
 	r.rousable.Rouse()
 	signal(r.turn)
 }

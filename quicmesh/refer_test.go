@@ -47,7 +47,7 @@ func overRings(t testing.TB, g *graph) *lane {
 	}
 	g.tune = func(c *quicmesh.Config) {
 		place := w.board.Listen(c.Self)
-		c.Near, c.Memory = place, arenaMemory
+		c.Near, c.Memory, c.Alone = place, arenaMemory, true
 		for i := range c.Out {
 			c.Out[i].Dialer = way{w, place, c.Self}
 		}

@@ -53,7 +53,7 @@ func overMeshQUIC(ctx context.Context, c *stage.Config) (stage.In, stage.Out, er
 }
 
 func overMesh(ctx context.Context, c *stage.Config, tr transport.Transport) (in stage.In, out stage.Out, err error) {
-	config := quicmesh.Config{Self: meshSlot(c.Index), Attempt: 1, Transport: tr, Window: 4 << 20, MaxPayload: max(c.Plan.Payload, 8<<20)}
+	config := quicmesh.Config{Self: meshSlot(c.Index), Alone: true, Attempt: 1, Transport: tr, Window: 4 << 20, MaxPayload: max(c.Plan.Payload, 8<<20)}
 	if c.Plan.Rate > 0 { // under full load they would have all of them after a second, longer than such a run is
 		scaleProcessors(ctx)
 	}

@@ -275,7 +275,7 @@ func (f *Function) start(m *wire.Message) error {
 	}
 	f.far = newRelay(f.conn)
 	mesh, err := NewPlace(PlaceConfig{
-		Mesh: quicmesh.Config{Self: b.Self, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In,
+		Mesh: quicmesh.Config{Self: b.Self, Alone: true, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In,
 			Memory: broker{f.conn}.arena, Progress: progress, Lost: f.lost, Log: f.said},
 		Out: b.Out, Broker: broker{f.conn}, Impossible: f.unlinked, Say: func(format string, a ...any) { f.log(fmt.Sprintf(format, a...)) },
 	})

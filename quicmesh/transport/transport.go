@@ -82,6 +82,9 @@ func RoomyOf(s Stream) Roomy { return as[Roomy](s) }
 type Rousable interface {
 	// Rouse has the Read that waits, or the next one that would, return no bytes and no error.
 	Rouse()
+	// Alone tells whether the reader's process has nothing better to do than to wait for the stream's bytes: then it may
+	// wait in a way that keeps a processor from its other goroutines, for some milliseconds at most.
+	Alone(yes bool)
 	// Over is closed when the peer has ended the stream, or is gone. What it wrote before is still to be read.
 	Over() <-chan struct{}
 }

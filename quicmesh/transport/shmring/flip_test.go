@@ -108,8 +108,8 @@ func flip(read, written words) (stop func()) {
 				head, tail = head-uint64(r%4096), tail-uint64(r%4096)
 			case r%16 == 2:
 				binary.LittleEndian.PutUint32(read.data[random.IntN(len(read.data)-4):], r)
-				read.readerSleep.Store(r & 1)
-				written.writerSleep.Store(r >> 1 & 1)
+				read.readerSleep.Store(r & 3)
+				written.writerSleep.Store(r >> 2 & 3)
 			}
 			if head-read.tail.Load() < 1<<19 {
 				head += uint64(len(whole))

@@ -6,12 +6,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -190,7 +192,7 @@ func TestDiallerChecksWhatItIsGiven(t *testing.T) {
 		"nonsense":        {func(v *villain) { v.say("x") }, "instead of go"},
 		"gone":            {func(v *villain) { v.socket.Close() }, "before it has taken its end"},
 		"no ring":         {func(v *villain) { v.say("g") }, "the memory is no ring"},
-		"another version": {func(v *villain) { shmring.WriteHeader(v.Bytes()); v.Bytes()[8]++; v.say("g") }, "it speaks version 3, this slot version 2"},
+		"another version": {func(v *villain) { shmring.WriteHeader(v.Bytes()); v.Bytes()[8]++; v.say("g") }, "it speaks version 4, this slot version 3"},
 		"other sizes":     {func(v *villain) { shmring.WriteHeader(v.Bytes()); v.Bytes()[15] = 64; v.say("g") }, "rings of"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -280,6 +282,88 @@ func TestWithoutTheDefence(t *testing.T) {
 func (v *villain) ring() {
 	v.forth.ReaderSleep.Store(0)
 	v.say("d")
+}
+
+// wake is the villain's ring for a reader that waits on the word.
+func (v *villain) wake() {
+	v.forth.ReaderSleep.Store(0)
+	_, _, _ = unix.Syscall(unix.SYS_FUTEX, uintptr(unsafe.Pointer(v.forth.ReaderSleep)), 1, 1)
+}
+
+// TestHeldReader: who reads alone what comes often sleeps on the word. A peer that wakes it for nothing, or changes the
+// word, is looked at seldom, and served still; its going, and our own calls, are seen at once.
+func TestHeldReader(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("the reader keeps a processor, the peer needs another one")
+	}
+	s, v := against(t)
+	rousable := transport.RousableOf(s)
+	rousable.Alone(true)
+	got := make(chan error)
+	var read atomic.Uint64
+	go func() {
+		for b := make([]byte, 8); ; {
+			n, err := s.Read(b)
+			if read.Add(uint64(n)); n == 0 {
+				got <- err
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	head := uint64(0)
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for late := time.Now().Add(patience); !ok(); {
+			if time.Now().After(late) {
+				t.Fatalf("%s: not within %v", what, patience)
+			}
+		}
+	}
+	often := func() {
+		until("a held wait", func() bool {
+			switch v.forth.ReaderSleep.Load() {
+			case 2:
+				return true
+			case 1:
+				head++
+				v.forth.Head.Store(head)
+				v.ring()
+			}
+			return false
+		})
+	}
+	often()
+	for i, storm := range []func(){v.wake, func() { v.forth.ReaderSleep.Store(7); v.wake() }} {
+		before := shmring.Naps(s)
+		for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {
+			if v.forth.ReaderSleep.Load() != 0 {
+				storm()
+			}
+		}
+		if naps := shmring.Naps(s) - before; naps > 300 {
+			t.Errorf("storm %d: the reader has looked %d times", i, naps)
+		}
+		head += 5
+		v.forth.Head.Store(head)
+		until("5 bytes", func() bool {
+			if v.forth.ReaderSleep.Load() != 0 {
+				v.ring()
+			}
+			return read.Load() == head
+		})
+		often()
+	}
+	rousable.Rouse()
+	if err := <-got; err != nil {
+		t.Fatalf("roused: %v", err)
+	}
+	often()
+	v.socket.Close()
+	if err := <-got; !errors.Is(err, shmring.ErrDead) {
+		t.Fatalf("the peer has gone: %v", err)
+	}
 }
 
 // TestDoorbellStorm: a peer that rings for nothing whenever somebody sleeps is looked at seldom, and served

@@ -10,7 +10,7 @@ import (
 
 // The memory's layout; RING.md says the same.
 const (
-	version = 2
+	version = 3
 
 	offMagic   = 0
 	offVersion = 8
@@ -50,10 +50,10 @@ const (
 type words struct {
 	head        *atomic.Uint64 // bytes written since the beginning; the writer's
 	tail        *atomic.Uint64 // bytes read; the reader's
-	readerSleep *atomic.Uint32 // 1: the reader sleeps on it
-	writerSleep *atomic.Uint32 // 1: the writer sleeps on it
+	readerSleep *atomic.Uint32 // onBell, onWord: the reader sleeps
+	writerSleep *atomic.Uint32 // onBell: the writer sleeps
 	data        []byte         // a power of two
-	bell        func()         // wakes the peer
+	bell        func()         // wakes the peer, if it doesn't sleep on the word
 }
 
 // ringOf gives the first ring (forth) or the second one (back) of a memory.
@@ -184,7 +184,16 @@ func (c *consumer) get(b []byte) (int, error) {
 
 // rouse wakes the peer if it sleeps. A bell costs a system call: nobody else is to pay for it.
 func (w *words) rouse(sleep *atomic.Uint32) {
-	if sleep.Load() != 0 && sleep.Swap(0) != 0 && w.bell != nil {
-		w.bell()
+	if sleep.Load() == 0 {
+		return
+	}
+	switch sleep.Swap(0) {
+	case 0:
+	case onWord:
+		futexWake(sleep)
+	default:
+		if w.bell != nil {
+			w.bell()
+		}
 	}
 }

@@ -52,6 +52,8 @@ type stream struct {
 	in      consumer
 	spin    spinner
 	still   bool         // doesn't spin
+	alone   atomic.Bool  // see transport.Rousable
+	pace    pace         // the reader's
 	empty   int          // wakes for nothing, in a row
 	naps    atomic.Int64 // sleeps of the reader
 	roused  atomic.Bool  // the reader is to return
@@ -64,6 +66,8 @@ type stream struct {
 	onClose func()
 	take    atomic.Pointer[func(number uint32, f *os.File) error] // of Borrow
 
+	mapping sync.Mutex    // of mapped, taken last
+	mapped  bool          // the memory is
 	reading sync.Mutex    // held by Read
 	writing sync.Mutex    // held by Write
 	over    atomic.Bool   // closed by us
@@ -84,7 +88,9 @@ func open(end End, peer transport.Identity, dialler bool) (*stream, error) {
 	}
 	s := &stream{peer: peer, conn: conn, onClose: func() {}, watched: make(chan struct{}), read: make(chan struct{}),
 		ended: make(chan struct{}), room: make(chan struct{}, 1), from: shm.NewReader(conn)}
+	s.pace.gap = paceMost
 	s.memory, err = shm.Map(end.Memory, Size)
+	s.mapped = err == nil
 	if err = errors.Join(err, end.Memory.Close()); err != nil {
 		s.refuse(err.Error())
 		return nil, err
@@ -317,6 +323,12 @@ func signal(c chan struct{}) {
 func (s *stream) rouse() {
 	s.ours.Add(1)
 	s.bell.far.ring()
+	s.mapping.Lock()
+	defer s.mapping.Unlock()
+	if s.mapped {
+		s.in.readerSleep.Store(0)
+		futexWake(s.in.readerSleep)
+	}
 }
 
 // Rouse is transport.Rousable's.
@@ -325,6 +337,9 @@ func (s *stream) Rouse() {
 		s.rouse()
 	}
 }
+
+// Alone is transport.Rousable's.
+func (s *stream) Alone(yes bool) { s.alone.Store(yes) }
 
 // Over is transport.Rousable's.
 func (s *stream) Over() <-chan struct{} { return s.watched }
@@ -337,14 +352,14 @@ func (s *stream) awake() bool {
 // wanted asks to be woken.
 func (s *stream) wanted(word *atomic.Uint32) {
 	s.asked.Add(1)
-	word.Store(1)
+	word.Store(onBell)
 }
 
 // Read copies out what has come: at least one byte, if nobody rouses it.
 func (s *stream) Read(b []byte) (int, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	for {
+	for waited := false; ; waited = true {
 		if s.over.Load() {
 			return 0, s.fault("read from", transport.ErrClosed)
 		}
@@ -355,6 +370,9 @@ func (s *stream) Read(b []byte) (int, error) {
 			return 0, s.fault("read from", err)
 		case n > 0:
 			s.empty = 0
+			if waited {
+				s.pace.came()
+			}
 			return n, nil
 		case len(b) == 0:
 			return 0, nil
@@ -394,7 +412,11 @@ func (s *stream) readOut(wait time.Duration) {
 
 // awaitBytes waits until something may have come.
 func (s *stream) awaitBytes() {
-	if !s.still && s.spin.watch(s.in.head, s.in.own) {
+	if s.alone.Load() {
+		if s.hold() {
+			return
+		}
+	} else if !s.still && s.spin.watch(s.in.head, s.in.own) {
 		return
 	}
 	word := s.in.readerSleep
@@ -408,6 +430,11 @@ func (s *stream) awaitBytes() {
 		s.life.Store(rude)
 	}
 	word.Store(0)
+	s.woken()
+}
+
+// woken is the end of a sleep.
+func (s *stream) woken() {
 	if s.in.head.Load() != s.in.own || s.roused.Load() {
 		s.empty = 0
 		return
@@ -493,6 +520,9 @@ func (s *stream) end(inOrder bool) {
 		<-s.watched
 		s.reading.Lock()
 		s.writing.Lock()
+		s.mapping.Lock()
+		s.mapped = false
+		s.mapping.Unlock()
 		_ = s.memory.Close() // nobody touches it any more
 		s.closeBells()
 		s.writing.Unlock()
