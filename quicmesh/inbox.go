@@ -91,10 +91,13 @@ func (b *inbox) enter(r *reading) {
 	}
 }
 
-// exit notes that a session is not read any more.
+// exit notes that a session is not read any more. Its goroutine has the turn.
 func (b *inbox) exit(r *reading) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.direct.Load() == r {
+		b.letGo(r)
+	}
 	b.readings = slices.DeleteFunc(b.readings, func(other *reading) bool { return other == r })
 }
 

@@ -50,7 +50,6 @@ func (l *inLink) readLoop(s *session, in *reader) {
 			over = nil
 		}
 	}
-	b.exit(r)
 	l.mu.Lock()
 	l.up = false
 	if r.err != nil && !isLost(r.err) {
@@ -77,6 +76,7 @@ func (r *reading) read() bool {
 		r.err = r.in.fill()
 	}
 	unread(r.batch)
+	r.link.mesh.inbox.exit(r) // before the reader is closed
 	return false
 }
 
@@ -87,10 +87,10 @@ func (r *reading) receive() bool {
 		return false
 	}
 	defer r.mu.Unlock()
-	if r.err == nil {
-		r.err = r.in.fill()
+	if r.link.mesh.inbox.direct.Load() != r {
+		return true // it has gone back meanwhile, and may be over
 	}
-	if r.err == nil {
+	if r.err = r.in.fill(); r.err == nil {
 		if r.cut(); !r.early() {
 			r.err = r.deliver()
 		}

@@ -348,8 +348,11 @@ func TestHeldReader(t *testing.T) {
 		head += 5
 		v.forth.Head.Store(head)
 		until("5 bytes", func() bool {
-			if v.forth.ReaderSleep.Load() != 0 {
+			switch v.forth.ReaderSleep.Load() {
+			case 1:
 				v.ring()
+			case 2:
+				v.wake()
 			}
 			return read.Load() == head
 		})
