@@ -326,7 +326,7 @@ func (s *stream) rouse() {
 	s.mapping.Lock()
 	defer s.mapping.Unlock()
 	if s.mapped {
-		s.in.readerSleep.Store(0)
+		s.in.readerSleep.CompareAndSwap(onWord, 0) // a sleeper on the bell has the peer ring it still
 		futexWake(s.in.readerSleep)
 	}
 }
