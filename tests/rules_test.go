@@ -36,7 +36,7 @@ var may = map[string][]string{
 	"quicmesh/transport/quicnet":       {"quicmesh/transport", "quicmesh/identity"},
 	"quicmesh/transport/shmring":       {"quicmesh/transport", "internal/shm"},
 	"quicmesh/transport/transporttest": {"quicmesh/transport"},
-	"quicmesh/direct":                  {"quicmesh", "internal/shm", "internal/wire"},
+	"quicmesh/direct":                  {"quicmesh", "internal/processors", "internal/shm", "internal/wire"},
 	"internal/processors":              {},
 	"quicmesh/outlet":                  {"quicmesh", "quicmesh/frame"},
 	"quicmesh":                         {"quicmesh/frame", "quicmesh/buf", "quicmesh/flow", "quicmesh/replay", "quicmesh/barrier", "quicmesh/route", "quicmesh/transport", "quicmesh/arena"},
