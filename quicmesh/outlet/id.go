@@ -41,6 +41,9 @@ const maxTrace = 256
 // gives is part of the frame.
 func TraceOf(f *frame.Frame) []byte {
 	trace := f.ID
+	if len(f.Headers) == 0 {
+		return trace[:min(len(trace), maxTrace)]
+	}
 	_ = frame.EachHeader(f.Headers, func(name, value []byte) bool { // a broken list has what came before
 		if string(name) == "traceparent" {
 			trace = value

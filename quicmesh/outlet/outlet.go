@@ -49,6 +49,7 @@ type Outlet struct {
 	id      []byte    // reused, of a copy
 	outID   []byte    // reused, of an output
 	keyed   bool      // one of normal is
+	sent    uint64    // events that Counts doesn't know of yet
 	fused   []*Outlet // of a fused group: of each stage, this one first
 }
 
@@ -127,6 +128,7 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 	if len(outputs) == 0 && o.config.Answered {
 		return o.Bypass(ctx, in, nil)
 	}
+	defer o.count()
 	for i := range outputs {
 		out := &outputs[i]
 		if len(o.fused) == 0 || len(out.ID) == 0 {
@@ -149,7 +151,7 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 			cause := fmt.Sprintf("%v: payload of %d bytes, at most %d", quicmesh.ErrTooLarge, out.Passed, stage.Largest())
 			err = stage.fail(ctx, &out.Event, out.Passed, ErrorText(cause), nil)
 		default:
-			err = stage.Send(ctx, edge, &out.Event)
+			err = stage.send(ctx, edge, &out.Event)
 		}
 		if err != nil {
 			return err
@@ -158,9 +160,25 @@ func (o *Outlet) Outputs(ctx context.Context, in *quicmesh.Event, outputs []Outp
 	return nil
 }
 
+// count counts what was sent: many outputs of one event at once.
+func (o *Outlet) count() {
+	if o.sent > 0 {
+		o.config.Counts.Out.Add(o.sent)
+		o.sent = 0
+	}
+	for _, f := range o.fused[min(len(o.fused), 1):] {
+		f.count()
+	}
+}
+
 // Send sends an event on the edge with that number, or on every edge but the error edges. An event
 // that can't be sent goes to the error edge; errors are those of the mesh.
 func (o *Outlet) Send(ctx context.Context, to uint16, ev *quicmesh.Event) error {
+	defer o.count()
+	return o.send(ctx, to, ev)
+}
+
+func (o *Outlet) send(ctx context.Context, to uint16, ev *quicmesh.Event) error {
 	edges := o.normal
 	if to != frame.AllEdges {
 		if edges = o.named(to); edges == nil {
@@ -195,15 +213,16 @@ func (o *Outlet) Send(ctx context.Context, to uint16, ev *quicmesh.Event) error 
 			ev.Key, ev.HasKey = o.keys[i], e.Keyed
 		}
 		err := o.config.Mesh.Send(ctx, e.ID, ev)
-		if errors.Is(err, quicmesh.ErrTooLarge) {
+		switch {
+		case err == nil:
+		case errors.Is(err, quicmesh.ErrTooLarge):
 			ev.ID = id
 			return o.Fail(ctx, ev, ErrorText(err.Error()), nil)
-		}
-		if err != nil {
+		default:
 			return err
 		}
 	}
-	o.config.Counts.Out.Add(1)
+	o.sent++
 	return nil
 }
 

@@ -200,6 +200,12 @@ func (l *Log) step(p *place) (b []byte, size int) {
 
 // drop forgets the frames up to seq.
 func (l *Log) drop(seq uint64) {
+	for len(l.chunks) > 1 && l.chunks[0].last <= seq { // whole chunks, without a look at what is in them
+		c := &l.chunks[0]
+		l.kept -= len(c.buf.B) - l.head + len(c.payload)
+		l.acked = c.last
+		l.pop()
+	}
 	for l.acked < seq {
 		if l.head == len(l.chunks[0].buf.B) {
 			l.pop()

@@ -61,8 +61,8 @@ func (m *mesh) take(turn direct.Turn) (failed []byte, err error) {
 	case direct.TurnBegin:
 		return nil, m.start()
 	case direct.TurnEvent:
-		f := m.Turns.Event()
-		m.event.Payload, m.event.f = f.Payload, *f
+		m.event.f = m.Turns.Event()
+		m.event.Payload = m.event.f.Payload
 		err := handle(m.handler, m.ctx, &m.event)
 		if err == nil {
 			err = m.failed
@@ -88,7 +88,7 @@ func (m *mesh) start() error {
 	m.handler, m.chain = nil, nil
 	stage := m.stage
 	m.ctx = &eventContext{Context: context.Background(), stage: &stage, alloc: func(n int) []byte { return m.Alloc(n).Bytes() }, put: m.Put}
-	h, err := start(m.begin, m.ctx, m.emit)
+	h, err := start(m.begin, m.ctx, func(out Output) { m.emit(&out) })
 	if err == nil {
 		err = m.failed
 	}
@@ -110,7 +110,7 @@ func (m *mesh) enter(_ int, f *frame.Frame) error {
 	return nil
 }
 
-func (m *mesh) emit(out Output) {
+func (m *mesh) emit(out *Output) {
 	if m.handler == nil {
 		m.failed = errors.New("emit: only Event and End can emit")
 	}
@@ -120,7 +120,7 @@ func (m *mesh) emit(out Output) {
 	var f frame.Frame
 	if raw := rawOf(out.Value); out.Payload == nil && m.IsInput(raw) {
 		f.Payload = raw // JSON already, and there until the event is done
-	} else if f.Payload, m.failed = m.enc.payload(&out); m.failed != nil || f.Payload == nil {
+	} else if f.Payload, m.failed = m.enc.payload(out); m.failed != nil || f.Payload == nil {
 		return
 	}
 	if f.Edge, m.failed = m.ctx.stage.edge(out.To); m.failed != nil {

@@ -84,7 +84,7 @@ func (f *fusion) begin(ctx context.Context, _ Emit) (Handler, error) {
 		}
 	}
 	for i, l := range c.links {
-		h, err := start(f.begins[i], l.ctx, l.emit)
+		h, err := start(f.begins[i], l.ctx, func(out Output) { l.emit(&out) })
 		if err == nil {
 			err = l.failed
 		}
@@ -116,7 +116,8 @@ type link struct {
 
 	event  Event // the one being handled, unless this is the first stage
 	input  *Event
-	id     []byte // of event
+	from   *frame.Frame // input's
+	id     []byte       // of event
 	made   []made
 	out    []byte // payloads and headers of made
 	failed error  // first failure of emit in this event
@@ -148,7 +149,7 @@ func (c *chain) End(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", l.ctx.stage.Name, err)
 		}
-		l.input.f.ID = fmt.Appendf(nil, "%s[%d]:end", l.ctx.stage.Name, l.ctx.stage.Slot)
+		l.from.ID = fmt.Appendf(nil, "%s[%d]:end", l.ctx.stage.Name, l.ctx.stage.Slot)
 		l.handOn()
 	}
 	return nil
@@ -171,7 +172,7 @@ func (c *chain) counts() []byte {
 }
 
 func (l *link) begin(e *Event) {
-	l.input, l.made, l.out, l.failed = e, l.made[:0], l.out[:0], nil
+	l.input, l.from, l.made, l.out, l.failed = e, e.frame(), l.made[:0], l.out[:0], nil
 	if cap(l.out) > 1<<20 {
 		l.out = nil // one large output shouldn't hold its memory for good
 	}
@@ -195,7 +196,7 @@ func (l *link) handle(e *Event) error {
 // take runs the event that the stage before has made.
 func (l *link) take() error {
 	if l.chain.enter != nil {
-		if err := l.chain.enter(l.index, &l.event.f); err != nil {
+		if err := l.chain.enter(l.index, l.event.f); err != nil {
 			l.in++
 			return err
 		}
@@ -204,19 +205,19 @@ func (l *link) take() error {
 }
 
 // emit keeps an output.
-func (l *link) emit(out Output) {
+func (l *link) emit(out *Output) {
 	if l.handler == nil {
 		l.failed = errors.New("emit: only Event and End can emit")
 	}
 	if l.failed != nil {
 		return
 	}
-	m := made{body: len(l.out)}
-	m.same = out.Payload == nil && l.passesOn(out.Value)
+	body, same := len(l.out), out.Payload == nil && l.passesOn(out.Value)
+	var own []byte
 	switch {
-	case m.same:
+	case same:
 	case out.Payload != nil:
-		if m.own, l.failed = l.enc.payload(&out); l.failed != nil {
+		if own, l.failed = l.enc.payload(out); l.failed != nil {
 			return
 		}
 	default:
@@ -230,7 +231,14 @@ func (l *link) emit(out Output) {
 		}
 		l.out = append(l.out, payload...)
 	}
-	m.Type, m.head = frame.Data, len(l.out)
+	if n := len(l.made); n < cap(l.made) {
+		l.made = l.made[:n+1]
+	} else {
+		l.made = append(l.made, made{})
+	}
+	m := &l.made[len(l.made)-1] // it has been another one: all but what handOn sets is set
+	m.body, m.head, m.same, m.own = body, len(l.out), same, own
+	m.Type, m.Edge, m.EventTime, m.Key = frame.Data, 0, 0, nil
 	m.toNext = l.next != nil && (out.To == "" || out.To == l.next.ctx.stage.Name)
 	if m.outward = l.next == nil || out.To == "" && len(l.ctx.stage.Edges) > 0 || !m.toNext; m.outward {
 		if m.Edge, l.failed = l.ctx.stage.edge(out.To); l.failed != nil {
@@ -244,7 +252,6 @@ func (l *link) emit(out Output) {
 		return
 	}
 	m.tail = len(l.out)
-	l.made = append(l.made, m)
 }
 
 // passesOn tells whether an output is the input as it came from the stage before, whose encoding it has.
@@ -256,23 +263,22 @@ func (l *link) passesOn(v any) bool {
 // handOn sends the outputs of an event that is done, as the proxy would: an output's id is the event's and its
 // number, headers and time are the event's unless it has its own.
 func (l *link) handOn() {
-	in := l.input
 	for i := range l.made {
 		m := &l.made[i]
 		m.Payload, m.Headers = l.out[m.body:m.head], l.out[m.head:m.tail]
 		switch {
 		case m.same:
-			m.Payload = in.Payload
+			m.Payload = l.input.Payload
 		case m.own != nil:
 			m.Payload = m.own
 		}
 		if len(m.Headers) == 0 {
-			m.Headers = in.f.Headers
+			m.Headers = l.from.Headers
 		}
 		if m.EventTime == 0 {
-			m.EventTime = in.f.EventTime
+			m.EventTime = l.from.EventTime
 		}
-		l.id = strconv.AppendInt(append(append(l.id[:0], in.f.ID...), '/'), int64(i), 10)
+		l.id = strconv.AppendInt(append(append(l.id[:0], l.from.ID...), '/'), int64(i), 10)
 		m.ID = l.id
 		if m.outward {
 			l.chain.put(&m.Frame)
@@ -284,7 +290,7 @@ func (l *link) handOn() {
 			l.inside++
 		}
 		next := l.next
-		next.event = Event{Payload: m.Payload, f: m.Frame}
+		next.event.Payload, next.event.f = m.Payload, &m.Frame
 		if err := next.take(); err != nil {
 			next.fail(err)
 		}
@@ -293,7 +299,7 @@ func (l *link) handOn() {
 
 // fail tells of an event that has failed in this stage: it goes to the stage's error edge.
 func (l *link) fail(err error) {
-	f := l.event.f
+	f := *l.event.f
 	f.Type, f.Edge, f.Key = frame.Failed, uint16(l.index), failure(err)
 	if len(f.Key) > maxCause {
 		f.Key = failure(fmt.Errorf("%.1000s", err.Error()))

@@ -38,22 +38,31 @@ type Output struct {
 // function that has written it, where a write, or a later look, ends the process.
 type Event struct {
 	Payload json.RawMessage // a JSON object, byte for byte as it was sent; to be read only
-	f       frame.Frame
+	f       *frame.Frame    // nil in an ordinary activation
+}
+
+// frame is what is known beside the payload.
+func (e *Event) frame() *frame.Frame {
+	if e.f == nil {
+		return &frame.Frame{}
+	}
+	return e.f
 }
 
 // ID names the event; it stays the same when the event is sent again after a loss. Empty in an
 // ordinary activation.
-func (e *Event) ID() string { return string(e.f.ID) }
+func (e *Event) ID() string { return string(e.frame().ID) }
 
 // Key is what the event was routed by; empty without a key.
-func (e *Event) Key() string { return string(e.f.Key) }
+func (e *Event) Key() string { return string(e.frame().Key) }
 
 // Time is the event time; zero when it is unknown.
 func (e *Event) Time() time.Time {
-	if e.f.EventTime == 0 {
+	at := e.frame().EventTime
+	if at == 0 {
 		return time.Time{}
 	}
-	return time.UnixMicro(e.f.EventTime).UTC()
+	return time.UnixMicro(at).UTC()
 }
 
 // Header is the header of that name, for instance "traceparent"; empty when there is none.
@@ -70,7 +79,7 @@ func (e *Event) Header(name string) string {
 func (e *Event) Headers() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		// Broken headers end the list: their bytes are the far function's, and no concern of this one's.
-		_ = frame.EachHeader(e.f.Headers, func(n, v []byte) bool { return yield(string(n), string(v)) })
+		_ = frame.EachHeader(e.frame().Headers, func(n, v []byte) bool { return yield(string(n), string(v)) })
 	}
 }
 

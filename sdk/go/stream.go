@@ -29,6 +29,7 @@ type stream struct {
 	watch   watch
 	ctx     *eventContext
 	event   Event
+	frame   frame.Frame // event's
 
 	in      *frame.Reader
 	out     []byte // not yet written
@@ -132,7 +133,8 @@ func (s *stream) start(f frame.Frame) error {
 
 func (s *stream) handle(f frame.Frame) {
 	s.seq, s.mark, s.failed = f.Seq, len(s.out), nil
-	s.event = Event{Payload: f.Payload, f: f}
+	s.frame = f
+	s.event = Event{Payload: f.Payload, f: &s.frame}
 	err := handle(s.handler, s.ctx, &s.event)
 	if err == nil {
 		err = s.failed
@@ -208,6 +210,10 @@ func (out *Output) describe(f *frame.Frame, buf []byte) ([]byte, error) {
 	}
 	if !out.Time.IsZero() {
 		f.EventTime = out.Time.UnixMicro()
+	}
+	if len(out.Headers) == 0 {
+		f.Headers = buf
+		return buf, nil
 	}
 	for name, value := range out.Headers {
 		if len(name) > 0xFFFF || len(value) > 0xFFFF {
