@@ -44,6 +44,9 @@ type Function struct {
 	moved  *time.Timer // tells what has changed, a while after it did
 	armed  atomic.Bool // moved runs
 	calls  sync.WaitGroup
+
+	mu     sync.Mutex // held while a message is handled, and while moved tells
+	closed bool       // neither happens any more
 }
 
 // Open connects to the proxy's socket and makes the mesh that the proxy describes. tick is called once a second
@@ -74,7 +77,7 @@ func Open(path string, tick func()) (*Function, error) {
 		err = errors.New("it says nothing")
 	}
 	if err != nil {
-		f.cancel()
+		f.Close()
 		return nil, fmt.Errorf("take the mesh from the proxy: %w", err)
 	}
 	go f.watch()
@@ -87,15 +90,22 @@ func (f *Function) watch() {
 	f.cancel()
 }
 
-// Close ends the mesh, if the proxy has not, and the connection.
+// Close ends the mesh, if the proxy has not, and the connection. Messages that were read before are refused from now on.
 func (f *Function) Close() {
-	_ = f.mesh.Close()
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	if f.mesh != nil {
+		_ = f.mesh.Close()
+	}
+	f.calls.Wait() // they end with the mesh; the proxy may wait for its goodbyes
 	f.cancel()
 	<-f.conn.Done()
 	f.moved.Stop()
-	f.calls.Wait()
-	_ = f.far.Close()
-	_ = f.unmap()
+	if f.mesh != nil {
+		_ = f.far.Close()
+		_ = f.unmap()
+	}
 }
 
 func (f *Function) unmap() error {
@@ -179,6 +189,11 @@ func (f *Function) touch() {
 // tell says what has changed.
 func (f *Function) tell() {
 	f.armed.Store(false)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
 	f.tick()
 	_ = f.conn.Send(TypeStats, f.stats(), nil) // who has gone needs no word
 }
@@ -189,6 +204,12 @@ func (f *Function) stats() Stats {
 
 // handle takes the proxy's messages. It doesn't block.
 func (f *Function) handle(m *wire.Message, _ bool, reply func(wire.Answer)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		reply(wire.Answer{Err: wire.ErrClosed})
+		return
+	}
 	if f.mesh == nil && m.Type != TypeBegin {
 		reply(wire.Answer{Err: fmt.Errorf("%q before %q", m.Type, TypeBegin)})
 		return
