@@ -35,9 +35,10 @@ type Config struct {
 	// the one before was; see the package's text. The streams' bytes must outlive the process too, once a Write
 	// has returned. Nobody else touches the memory between New and the end of Close. nil: nothing outlives.
 	Progress []byte
-	// Lost is told when a mesh in another life finds that frames which the one before has sent are not with the
-	// peer, since both processes have died at once: what these come of is not sent again, only a rollback
-	// repairs that. Optional; it must not block.
+	// Lost is told when a mesh in another life finds that frames which the one before has sent, so many at least, are
+	// not with the peer, since both processes have died at once: what these come of is not sent again, only a rollback
+	// repairs that. For a link that Progress has no room for it is told whenever that may be so. Optional; it must not
+	// block.
 	Lost func(edge uint16, to Slot, frames uint64)
 
 	// Alone: the process is there to receive, and its other goroutines can wait for some milliseconds while Receive does.

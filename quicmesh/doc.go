@@ -69,7 +69,8 @@
 // released, or not all written and marked, and events released behind one of these on the same link. An
 // end is given to each life again. If both processes of a link die before the receiver is done with what the
 // sender's last life has written, it is lost: the sender's next life finds out by the number it noted and the
-// one in the welcome, and tells Config.Lost, for a rollback.
+// one in the welcome, and tells Config.Lost, for a rollback. A link for which there was no room to note a number
+// counts as one with a loss, when its receiver has begun anew as well.
 //
 // # Latency and batches
 //

@@ -541,6 +541,51 @@ func TestLossIsTold(t *testing.T) {
 	})
 }
 
+// A link for which the progress has no room: when both processes die, nobody knows what was written, and a loss is told.
+func TestLossOnALinkWithoutARecord(t *testing.T) {
+	for name, both := range map[string]bool{"the sender dies": false, "both die": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newChain(t, 1)
+				defer c.close()
+				c.progress["m"] = make([]byte, quicmesh.ProgressSize(1))
+				m, a := c.start("m", 0, 1), c.start("a", 0, 1)
+				m.Accept()
+				c.tell()
+				if err := a.WaitLinks(c.deadline()); err != nil { // it has the record
+					t.Fatal(err)
+				}
+				z := c.start("z", 0, 1)
+				z.Accept()
+				c.tell()
+				for i := range 3 {
+					c.send(a, 0, fmt.Sprint(i))
+					c.pass(m)
+				}
+				c.expect(z, "0")
+				synctest.Wait()
+				if both {
+					c.lifeOf["z"].die()
+					z.Mesh.Close()
+				}
+				m = c.again("m")
+				if both {
+					z = c.start("z", 0, 1)
+					z.Accept()
+					c.tell()
+				}
+				if err := m.WaitLinks(c.deadline()); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if told := c.lost.Load() > 0; told != both {
+					t.Errorf("a loss is told: %v", told)
+				}
+			})
+		})
+	}
+}
+
 func TestOlderLifeIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := pair(t, 0)

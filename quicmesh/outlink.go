@@ -44,6 +44,7 @@ type outLink struct {
 	written uint64  // number of the last frame written, or known to have arrived
 	behind  bool    // written is not the last one: the mesh's progress counts it
 	record  *record // of that in the mesh's progress; nil: none is kept
+	doubt   bool    // an earlier life may have written here, and there was no room for a record
 	awaited bool    // a round waits until written is goal
 	goal    uint64
 }
@@ -149,9 +150,11 @@ func (l *outLink) setPeer(p Peer) {
 		p = Peer{Incarnation: l.peer.Incarnation} // comes back, perhaps, and resumes
 	}
 	if p.Incarnation > l.peer.Incarnation {
+		first := l.peer.Incarnation == 0
 		l.reset()
 		if progress := l.edge.mesh.progress; progress != nil {
 			l.record = progress.record(linkName(true, l.edge.id, l.index), p.Incarnation, l.edge.mesh.known[p.Slot()])
+			l.doubt = l.record == nil && first && progress.life > 1
 		}
 	}
 	l.peer = p
@@ -176,7 +179,7 @@ func (l *outLink) begin(s *session, peer Peer, hail hail) (lost uint64, err erro
 	var events int
 	anew := e.mesh.progress != nil && (!l.begun || hail.Received < l.log.Acked())
 	if anew {
-		events, lost = l.goOn(hail.Received)
+		events, lost = l.goOn(hail)
 	} else if again, events, err = l.log.Resume(hail.Received, hail.Done); err != nil {
 		return 0, fmt.Errorf("link to %v: resume after %d: %w", peer.Slot(), hail.Received, err)
 	}
@@ -203,21 +206,24 @@ func (l *outLink) begin(s *session, peer Peer, hail hail) (lost uint64, err erro
 
 // goOn takes the numbers over from a peer that has received so many frames, which an earlier life of the mesh
 // has sent: this one doesn't have them. The caller holds edge.mu.
-func (l *outLink) goOn(received uint64) (events int, lost uint64) {
+func (l *outLink) goOn(hail hail) (events int, lost uint64) {
 	had := l.log.Acked() // what is behind that is kept
+	switch {
+	case l.record != nil && !l.begun:
+		had = l.record.upTo.Load()
+	case l.doubt && hail.Taken == 0: // the peer, too, has begun anew: nobody knows what it had
+		had = hail.Received + 1
+	}
+	l.doubt = false
 	if l.record != nil {
-		if !l.begun {
-			had = l.record.upTo.Load()
-		}
-		l.record.upTo.Store(received)
+		l.record.upTo.Store(hail.Received)
 	}
-	if had > received {
-		lost = had - received
+	if had > hail.Received {
+		lost = had - hail.Received
 	}
-	by, events := l.log.Begin(received)
+	by, events := l.log.Begin(hail.Received)
 	l.control.move(by)
 	l.goal += by
-	l.noteBehind()
 	return events, lost
 }
 

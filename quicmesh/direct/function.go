@@ -328,7 +328,7 @@ func (f *Function) said(event string, kv ...any) {
 
 // lost hears of events that went down with two processes at once: only a rollback brings them back.
 func (f *Function) lost(_ uint16, to quicmesh.Slot, frames uint64) {
-	_ = f.conn.Send(TypeFailed, Text{fmt.Sprintf("%d frames to %v are lost: both functions died at once", frames, to)}, nil)
+	_ = f.conn.Send(TypeFailed, Text{fmt.Sprintf("at least %d frames to %v are lost: both functions died at once", frames, to)}, nil)
 }
 
 func (f *Function) unlinked(err error) { _ = f.conn.Send(TypeUnlinked, Text{err.Error()}, nil) }
