@@ -22,9 +22,12 @@ type inbox struct {
 	stop func() bool     // … which this undoes
 
 	mu      sync.Mutex // before edge.mu and inLink.mu
+	whole   []Item     // a batch of events alone, as it was cut: before what is in ring
+	begin   int        // of what is left of whole
+	spare   []Item     // the batch before it
 	ring    []Item     // a ring; its length is a power of two
 	head    int
-	n       int
+	n       int // items in both
 	aligner *barrier.Aligner
 	done    []barrier.Mark // reused
 	closed  bool
@@ -42,12 +45,19 @@ func (b *inbox) init(m *Mesh, inputs int) {
 }
 
 // push takes a batch from a link's reader, none of it of an attempt to come. Items of an old attempt are
-// dropped. The batch stays the caller's.
-func (b *inbox) push(l *inLink, batch []Item, duplicates uint64) error {
+// dropped. It gives the memory for the reader's next one.
+func (b *inbox) push(l *inLink, batch []Item, duplicates uint64) ([]Item, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l.stats.duplicates += duplicates
 	before := b.n
+	if before == 0 && b.takeWhole(l, batch) {
+		next := b.spare
+		b.spare = nil
+		l.arrived()
+		b.alert(l)
+		return next[:0], nil
+	}
 	for i := range batch {
 		it := &batch[i]
 		if l.fenced.Load() || b.closed {
@@ -63,14 +73,38 @@ func (b *inbox) push(l *inLink, batch []Item, duplicates uint64) error {
 			for ; i < len(batch); i++ {
 				batch[i].Release()
 			}
-			return err
+			return nil, err
 		}
 	}
 	l.arrived()
 	if before == 0 && b.n > 0 {
 		b.alert(l)
 	}
-	return nil
+	return batch[:0], nil
+}
+
+// takeWhole takes a batch as it is, when there is nothing before it and nothing in it but events of this attempt. The
+// caller holds mu.
+func (b *inbox) takeWhole(l *inLink, batch []Item) bool {
+	if len(batch) == 0 || l.fenced.Load() || b.closed || l.number != unaligned && b.aligner.Ended(l.number) {
+		return false
+	}
+	attempt, bytes, referred := b.mesh.Attempt(), uint64(0), uint64(0)
+	for i := range batch {
+		it := &batch[i]
+		if it.Kind != KindEvent || it.Attempt != attempt {
+			return false
+		}
+		bytes += uint64(it.size)
+		if it.loan != nil {
+			referred++
+		}
+	}
+	l.stats.events += uint64(len(batch))
+	l.stats.bytes += bytes
+	l.stats.referred += referred
+	b.whole, b.begin, b.n = batch, 0, len(batch)
+	return true
 }
 
 // alert wakes who receives, if he isn't the one who reads l. The caller holds mu.
@@ -277,18 +311,28 @@ func (b *inbox) leave(input int) {
 
 // put appends an item. The caller holds mu.
 func (b *inbox) put(it Item) {
-	if b.n == len(b.ring) {
+	n := b.n - (len(b.whole) - b.begin)
+	if n == len(b.ring) {
 		grown := make([]Item, 2*len(b.ring))
 		n := copy(grown, b.ring[b.head:])
 		copy(grown[n:], b.ring[:b.head])
 		b.ring, b.head = grown, 0
 	}
-	b.ring[(b.head+b.n)&(len(b.ring)-1)] = it
+	b.ring[(b.head+n)&(len(b.ring)-1)] = it
 	b.n++
 }
 
 // pop takes the oldest item out. The caller holds mu and knows that there is one.
 func (b *inbox) pop() *Item {
+	if b.begin < len(b.whole) {
+		it := &b.whole[b.begin]
+		b.begin++
+		b.n--
+		if b.begin == len(b.whole) { // the item is the caller's until it lets mu go
+			b.spare, b.whole, b.begin = b.whole, nil, 0
+		}
+		return it
+	}
 	it := &b.ring[b.head]
 	b.head = (b.head + 1) & (len(b.ring) - 1)
 	b.n--

@@ -155,7 +155,8 @@ func (r *reading) deliver() error {
 		r.in.buf.Retain(events)
 	}
 	if len(batch) > 0 || duplicates > 0 {
-		if err := l.mesh.inbox.push(l, batch, duplicates); err != nil {
+		var err error
+		if r.batch, err = l.mesh.inbox.push(l, batch, duplicates); err != nil {
 			return err
 		}
 	}
