@@ -813,7 +813,11 @@ func (h *held) carryOn(s transport.Stream) (*os.File, error) {
 		_ = s.Close()
 		return nil, err
 	}
-	conn, err := shm.Conn(ours)
+	var conn *shm.Socket
+	uc, err := shm.Conn(ours)
+	if err == nil {
+		conn, err = shm.Quick(uc)
+	}
 	if err != nil {
 		_ = theirs.Close()
 		_ = s.Close()

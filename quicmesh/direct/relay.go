@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 
@@ -91,7 +90,7 @@ func (r *relay) Close() error {
 
 // stream is one whose bytes the proxy carries.
 type stream struct {
-	*net.UnixConn
+	*shm.Socket
 	of     Stream
 	closed atomic.Bool
 }
@@ -105,25 +104,29 @@ func newStream(files []*os.File, of Stream) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stream{UnixConn: conn, of: of}, nil
+	socket, err := shm.Quick(conn)
+	if err != nil {
+		return nil, err
+	}
+	return &stream{Socket: socket, of: of}, nil
 }
 
 func (s *stream) Peer() transport.Identity { return s.of.Peer }
 func (s *stream) Carrier() string          { return s.of.Carrier }
 
 func (s *stream) Read(b []byte) (int, error) {
-	n, err := s.UnixConn.Read(b)
+	n, err := s.Socket.Read(b)
 	return n, s.fault(err)
 }
 
 func (s *stream) Write(b []byte) (int, error) {
-	n, err := s.UnixConn.Write(b)
+	n, err := s.Socket.Write(b)
 	return n, s.fault(err)
 }
 
 func (s *stream) Close() error {
 	s.closed.Store(true)
-	_ = s.UnixConn.Close()
+	_ = s.Socket.Close()
 	return nil
 }
 

@@ -161,3 +161,39 @@ func TestStrayPackets(t *testing.T) {
 		}
 	}
 }
+
+// TestAddresses: links between sockets of both families, and of one that has both.
+func TestAddresses(t *testing.T) {
+	for _, c := range []struct{ from, to, at string }{
+		{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, {"::1", "::1", "::1"}, {"::", "::1", "::1"}, {"::", "127.0.0.1", "127.0.0.1"},
+		{"127.0.0.1", "::", "127.0.0.1"}, {"0.0.0.0", "0.0.0.0", "127.0.0.1"},
+	} {
+		if s, err := net.ListenPacket("udp", net.JoinHostPort(c.from, "0")); err != nil {
+			t.Logf("%s: %v", c.from, err)
+			continue
+		} else {
+			_ = s.Close()
+		}
+		ca := newCA(t, "guest", "words")
+		to := listen(t, quicnet.Config{ListenIP: c.to}, ca, count)
+		from := listen(t, quicnet.Config{ListenIP: c.from}, ca, split)
+		_, port, _ := net.SplitHostPort(to.Addr())
+		near, err := from.Dial(t.Context(), net.JoinHostPort(c.at, port), count)
+		if err != nil {
+			t.Fatalf("%v: %v", c, err)
+		}
+		if _, err := near.Write([]byte("weft")); err != nil {
+			t.Fatalf("%v: %v", c, err)
+		}
+		far, err := to.Accept(t.Context())
+		if err != nil {
+			t.Fatalf("%v: %v", c, err)
+		}
+		b := make([]byte, 4)
+		if _, err := io.ReadFull(far, b); err != nil || string(b) != "weft" {
+			t.Errorf("%v: %q, %v", c, b, err)
+		}
+		_ = from.Close()
+		_ = to.Close()
+	}
+}

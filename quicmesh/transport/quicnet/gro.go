@@ -12,6 +12,7 @@ import (
 // up to 64 KiB, instead of for each packet. quic-go sends so, and reads by ReadBatch, from one goroutine.
 type merged struct {
 	*net.UDPConn
+	in, out  call
 	buf, oob []byte
 
 	rest []byte // of buf: read and not given out yet
@@ -40,7 +41,23 @@ func merge(c net.PacketConn) net.PacketConn {
 	if err != nil || refused != nil {
 		return c
 	}
-	return &merged{UDPConn: udp, buf: make([]byte, mergedMost), oob: make([]byte, oobMost)}
+	m := &merged{UDPConn: udp, buf: make([]byte, mergedMost), oob: make([]byte, oobMost)}
+	local, _ := udp.LocalAddr().(*net.UDPAddr)
+	m.in.prepare("recvmsg", unix.SYS_RECVMSG, raw.Read)
+	m.out.prepare("sendmsg", unix.SYS_SENDMSG, raw.Write)
+	m.out.four = local != nil && local.IP.To4() != nil
+	return m
+}
+
+// WriteMsgUDP is net.UDPConn's.
+func (m *merged) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
+	if len(b) == 0 || to == nil || to.Zone != "" || m.out.four && to.IP.To4() == nil {
+		return m.UDPConn.WriteMsgUDP(b, oob, to)
+	}
+	if err := m.out.send(b, oob, to); err != nil {
+		return 0, 0, err
+	}
+	return len(b), len(oob), nil
 }
 
 // ReadBatch gives one packet to each message, as far as there are some; at least one.
@@ -62,7 +79,7 @@ func (m *merged) ReadBatch(to []ipv4.Message, _ int) (n int, err error) {
 
 // read takes what the kernel has, and how large the packets in it are.
 func (m *merged) read() error {
-	n, told, _, from, err := m.ReadMsgUDP(m.buf, m.oob)
+	n, told, from, err := m.in.receive(m.buf, m.oob)
 	if err != nil {
 		return err
 	}
