@@ -90,6 +90,9 @@ func (r *reading) receive() bool {
 	if r.link.mesh.inbox.direct.Load() != r {
 		return true // it has gone back meanwhile, and may be over
 	}
+	if len(r.batch) > 0 {
+		return false // of an attempt to come: the goroutine's, which has its turn already, and no more is read before
+	}
 	if r.err = r.in.fill(); r.err == nil {
 		if r.cut(); !r.early() {
 			r.err = r.deliver()

@@ -3,6 +3,8 @@ package quicmesh_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/weft-stream/weft/quicmesh"
@@ -101,4 +103,43 @@ func TestEndIsSeenWhileNobodyReceives(t *testing.T) {
 		}
 	}
 	g.expect(b, "last words")
+}
+
+// TestAttemptToComeIsReadOnce: what came before its attempt has begun here stays as it came, however often somebody
+// receives until then.
+func TestAttemptToComeIsReadOnce(t *testing.T) {
+	g := pair(t, 0)
+	overRings(t, g)
+	defer g.close()
+	g.startAll()
+	a, b := g.node("a", 0), g.node("b", 0)
+	g.send(a, 0, "first")
+	g.expect(b, "first")
+	const events = 100
+	for n := uint32(2); n < 12; n++ {
+		next := frame.MakeAttempt(1, n)
+		got := make(chan error)
+		go func() {
+			items, err := b.Receive(context.Background(), make([]quicmesh.Item, 0, 1))
+			if err == nil && describe(&items[0]) != "rollback 1."+fmt.Sprint(n) {
+				err = fmt.Errorf("received %q", describe(&items[0]))
+			}
+			got <- err
+		}()
+		a.Rollback(next)
+		if it := g.next(a); it.Kind != quicmesh.KindRollback {
+			t.Fatalf("received %q", describe(&it))
+		}
+		for i := range events {
+			g.send(a, 0, fmt.Sprint("event ", n, " ", i))
+			runtime.Gosched()
+		}
+		b.Rollback(next)
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		for i := range events {
+			g.expect(b, fmt.Sprint("event ", n, " ", i))
+		}
+	}
 }
