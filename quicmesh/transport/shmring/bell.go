@@ -17,12 +17,13 @@ import (
 //
 // Go's monitor thread, which watches over system calls, sleeps while there are none, and works for a while after
 // each. The calls here don't wait, and are made without telling the runtime: so it sleeps on, and an event that
-// comes alone wakes one thread.
+// comes alone wakes one thread. poll is for who has a thread of his own, where the runtime would wake two.
 type bell struct {
-	conn *net.UnixConn
-	raw  syscall.RawConn
-	far  *ringer
-	wait func(fd uintptr) bool
+	conn   *net.UnixConn
+	raw    syscall.RawConn
+	far    *ringer
+	wait   func(fd uintptr) bool
+	thread bool // who sleeps does it on his own thread
 	// Of the one that sleeps.
 	look  func() bool // whether there is a reason not to sleep
 	slept bool
@@ -70,7 +71,27 @@ func (b *bell) waits(fd uintptr) bool {
 		b.heard += int(n)
 	}
 	b.slept = true
-	return b.look()
+	if !b.look() {
+		if !b.thread {
+			return false
+		}
+		poll(fd)
+	}
+	return true
+}
+
+// poll waits until there is something to read, on this thread.
+func poll(fd uintptr) {
+	const readable = 1
+	p := struct {
+		fd          int32
+		events, got int16
+	}{int32(fd), readable, 0}
+	for {
+		if _, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, 0, 0, 0, 0); errno != syscall.EINTR {
+			return
+		}
+	}
 }
 
 func (b *bell) close() {

@@ -12,8 +12,13 @@ import (
 const patience = 30 * time.Second
 
 func TestConformance(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T) transporttest.Factory {
-		board := ringtest.NewBoard(t)
-		return func(self transport.Identity) transport.Transport { return board.Listen(self) }
-	})
+	for name, thread := range map[string]bool{"": false, "thread": true} {
+		t.Run(name, func(t *testing.T) {
+			transporttest.Run(t, func(t *testing.T) transporttest.Factory {
+				board := ringtest.NewBoard(t)
+				board.Thread = thread
+				return func(self transport.Identity) transport.Transport { return board.Listen(self) }
+			})
+		})
+	}
 }

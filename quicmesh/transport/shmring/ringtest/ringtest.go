@@ -15,6 +15,8 @@ import (
 
 // Board is the broker of all slots of a test: what the hook is between processes.
 type Board struct {
+	Thread bool // see shmring.Config; of slots to come
+
 	mu      sync.Mutex
 	slots   map[string]*Place
 	memory  map[string]*os.File // by lane
@@ -42,7 +44,7 @@ func NewBoard(t testing.TB) *Board {
 // Listen gives the transport of a slot, which its identity's text is the address of.
 func (b *Board) Listen(self transport.Identity) *Place {
 	p := &Place{board: b, self: self}
-	p.Transport = shmring.New(shmring.Config{Self: self, Addr: self.String(), Broker: p})
+	p.Transport = shmring.New(shmring.Config{Self: self, Addr: self.String(), Broker: p, Thread: b.Thread})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.slots[self.String()] = p
