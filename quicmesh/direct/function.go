@@ -37,6 +37,7 @@ type Function struct {
 	far      *relay
 	items    []quicmesh.Item
 	tick     func() // called once a second while events flow
+	thread   bool   // see shmring.Config
 
 	ctx    context.Context // ends with the connection, or with Close
 	cancel context.CancelFunc
@@ -50,13 +51,13 @@ type Function struct {
 }
 
 // Open connects to the proxy's socket and makes the mesh that the proxy describes. tick is called once a second
-// while events flow.
-func Open(path string, tick func()) (*Function, error) {
+// while events flow; thread: who calls Receive has a thread of its own.
+func Open(path string, tick func(), thread bool) (*Function, error) {
 	nc, err := net.Dial("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the proxy: %w", err)
 	}
-	f := &Function{begun: make(chan error, 1), tick: tick}
+	f := &Function{begun: make(chan error, 1), tick: tick, thread: thread}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.moved = time.AfterFunc(time.Hour, f.tell)
 	f.moved.Stop()
@@ -130,10 +131,10 @@ func (f *Function) Failed(err error) {
 	<-f.ctx.Done()
 }
 
-// Receive waits for items; they are valid until the next call. Its error is the end.
-func (f *Function) Receive() ([]quicmesh.Item, error) {
+// Receive waits for items; they are valid until the next call. Its error is the end, or that of ctx, a part of Context.
+func (f *Function) Receive(ctx context.Context) ([]quicmesh.Item, error) {
 	var err error
-	f.items, err = f.mesh.Receive(f.ctx, f.items)
+	f.items, err = f.mesh.Receive(ctx, f.items)
 	for i := range f.items {
 		if f.items[i].Kind != quicmesh.KindBarrier { // those of an idle pipeline are nothing to be woken for again
 			f.touch()
@@ -298,7 +299,7 @@ func (f *Function) start(m *wire.Message) error {
 	mesh, err := NewPlace(PlaceConfig{
 		Mesh: quicmesh.Config{Self: b.Self, Alone: true, Joins: b.Joins, Attempt: b.Attempt, Seed: b.Seed, Transport: f.far, In: b.In,
 			Memory: broker{f.conn}.arena, Progress: progress, Lost: f.lost, Log: f.said},
-		Out: b.Out, Broker: broker{f.conn}, Impossible: f.unlinked, Say: func(format string, a ...any) { f.log(fmt.Sprintf(format, a...)) },
+		Out: b.Out, Broker: broker{f.conn}, Thread: f.thread, Impossible: f.unlinked, Say: func(format string, a ...any) { f.log(fmt.Sprintf(format, a...)) },
 	})
 	if err != nil {
 		return errors.Join(err, f.unmap())

@@ -72,7 +72,7 @@ func TestMessagesBeforeAndAfterClose(t *testing.T) {
 			}
 			<-conn.Done()
 		})
-		f, err := direct.Open(path, func() {})
+		f, err := direct.Open(path, func() {}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

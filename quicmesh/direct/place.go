@@ -14,6 +14,7 @@ type PlaceConfig struct {
 	Mesh       quicmesh.Config
 	Out        []OutEdge
 	Broker     shmring.Broker
+	Thread     bool                          // see shmring.Config
 	Impossible func(error)                   // see transport.Way
 	Say        func(format string, a ...any) // see transport.Way
 }
@@ -34,7 +35,7 @@ type Place struct {
 func NewPlace(c PlaceConfig) (*Place, error) {
 	p := &Place{looks: transport.NewLooks(), ways: map[uint16]*transport.Way{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
-	p.rings = shmring.New(shmring.Config{Self: c.Mesh.Self, Addr: c.Mesh.Transport.Addr(), Broker: c.Broker})
+	p.rings = shmring.New(shmring.Config{Self: c.Mesh.Self, Addr: c.Mesh.Transport.Addr(), Broker: c.Broker, Thread: c.Thread})
 	c.Mesh.Near = p.rings
 	for _, e := range c.Out {
 		w := &transport.Way{Wish: e.Wish, Near: p.rings, Far: c.Mesh.Transport, Impossible: c.Impossible, Say: c.Say}

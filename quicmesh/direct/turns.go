@@ -1,11 +1,14 @@
 package direct
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/weft-stream/weft/internal/processors"
 	"github.com/weft-stream/weft/quicmesh"
@@ -24,8 +27,11 @@ const (
 	TurnEnd                   // of the input
 )
 
+// ErrWoken says that Next was woken before there was a turn.
+var ErrWoken = errors.New("direct: woken")
+
 // Turns gives a stage's function one turn after the other, in the order in which things came, and sends what it
-// puts in each. The outputs of an event leave together, when it is done. All belongs to one goroutine.
+// puts in each. The outputs of an event leave together, when it is done. All belongs to one goroutine, but Wake.
 type Turns struct {
 	*Function
 	turn    Turn // 0: none
@@ -35,13 +41,18 @@ type Turns struct {
 	cause   quicmesh.Event // what the outputs come of
 	restore func()         // gives the process all its processors again
 
+	mu    sync.Mutex
+	waits context.Context // of what waits for items, ended by wake; nil: there is to be a new one
+	wake  context.CancelFunc
+
 	outputs []outlet.Output
 	buf     []byte          // ids, keys, headers and payloads of the last outputs; those of earlier ones may be in others
 	regions []*arena.Region // of the turn's large outputs, and Alloc's
 }
 
-// Take takes the mesh that the proxy at the socket describes, and as many processors as its events need.
-func Take(path string) (*Turns, error) {
+// Take takes the mesh that the proxy at the socket describes, and as many processors as its events need. thread: the
+// caller is a thread of its own that takes all turns, and waits for them itself.
+func Take(path string, thread bool) (*Turns, error) {
 	scale := processors.New(processors.Set(), runtime.GOMAXPROCS(0))
 	t := &Turns{restore: func() {}}
 	look := func() {}
@@ -50,7 +61,7 @@ func Take(path string) (*Turns, error) {
 		look = func() { scale.Look(processors.Used(), time.Now()) }
 	}
 	var err error
-	if t.Function, err = Open(path, look); err != nil {
+	if t.Function, err = Open(path, look, thread); err != nil {
 		t.restore()
 		return nil, err
 	}
@@ -82,10 +93,38 @@ func (t *Turns) Next() (Turn, error) {
 			}
 		}
 		t.at = 0
-		if _, err := t.Receive(); err != nil {
+		if err := t.receive(); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// receive waits for items, or Wake.
+func (t *Turns) receive() error {
+	t.mu.Lock()
+	if t.waits == nil {
+		t.waits, t.wake = context.WithCancel(t.ctx)
+	}
+	ctx := t.waits
+	t.mu.Unlock()
+	_, err := t.Receive(ctx)
+	if err == nil || ctx.Err() == nil || t.ctx.Err() != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.waits, t.wake = nil, nil
+	t.mu.Unlock()
+	return ErrWoken
+}
+
+// Wake has Next return ErrWoken, at once or the next time that it would wait. Any goroutine may call it.
+func (t *Turns) Wake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waits == nil {
+		t.waits, t.wake = context.WithCancel(t.ctx)
+	}
+	t.wake()
 }
 
 // look does what is to be done with an item without the function, or says what its turn is.
@@ -116,8 +155,40 @@ func (t *Turns) look(it *quicmesh.Item) (Turn, error) {
 // Event is the turn's, valid until Done.
 func (t *Turns) Event() *frame.Frame { return &t.item.Frame }
 
-// Hold keeps the event's payload as it is beyond Done, until free is called.
-func (t *Turns) Hold() (free func()) { return t.item.Hold() }
+// Keep keeps the event's payload, or memory of Alloc's, that begins at an address, as it is beyond Done, until free is
+// called. nil: neither begins there. Once for each.
+func (t *Turns) Keep(at unsafe.Pointer) (free func()) {
+	if t.turn == TurnEvent && at == unsafe.Pointer(unsafe.SliceData(t.item.Frame.Payload)) {
+		return t.item.Hold()
+	}
+	for _, r := range t.regions {
+		if at == unsafe.Pointer(unsafe.SliceData(r.Bytes())) {
+			r.Retain()
+			return r.Release
+		}
+	}
+	return nil
+}
+
+// Lies gives the n bytes at an address, if they lie in the event's payload or in memory of Alloc's.
+func (t *Turns) Lies(at uintptr, n uint64) (p []byte, ok bool) {
+	if t.turn == TurnEvent {
+		p, ok = part(t.item.Frame.Payload, at, n)
+	}
+	for i := 0; i < len(t.regions) && !ok; i++ {
+		p, ok = part(t.regions[i].Bytes(), at, n)
+	}
+	return p, ok
+}
+
+// part is the part of b at an address.
+func part(b []byte, at uintptr, n uint64) ([]byte, bool) {
+	from := uint64(at - uintptr(unsafe.Pointer(unsafe.SliceData(b)))) // before b: beyond its end
+	if size := uint64(len(b)); from > size || n > size-from {
+		return nil, false
+	}
+	return b[from : from+n], true
+}
 
 // Enter notes that a stage behind the first gets an event of its own, or says why it doesn't: "" when it does.
 func (t *Turns) Enter(f *frame.Frame) (why string) {

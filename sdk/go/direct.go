@@ -29,7 +29,7 @@ type mesh struct {
 
 // meshOver holds the mesh that the proxy at the socket describes, until the proxy ends it, or has gone.
 func meshOver(path string, begin Begin) error {
-	t, err := direct.Take(path)
+	t, err := direct.Take(path, false)
 	if err != nil {
 		return err
 	}

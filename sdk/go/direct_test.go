@@ -4,182 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/weft-stream/weft/internal/shm"
-	"github.com/weft-stream/weft/internal/wire"
 	"github.com/weft-stream/weft/quicmesh"
-	"github.com/weft-stream/weft/quicmesh/direct"
+	"github.com/weft-stream/weft/quicmesh/direct/directtest"
 	"github.com/weft-stream/weft/quicmesh/frame"
-	"github.com/weft-stream/weft/quicmesh/outlet"
-	"github.com/weft-stream/weft/quicmesh/route"
-	"github.com/weft-stream/weft/quicmesh/transport"
-	"github.com/weft-stream/weft/quicmesh/transport/memnet"
-	"github.com/weft-stream/weft/quicmesh/transport/shmring"
 )
 
 const patience = 20 * time.Second
-
-// host is what hook and proxies are to functions that hold meshes: rings and arenas.
-type host struct {
-	t      *testing.T
-	net    *memnet.Network
-	mu     sync.Mutex
-	offers map[transport.Identity]func(transport.Identity, shmring.End)
-	arenas int
-}
-
-func slotOf(stage string) transport.Identity {
-	return transport.Identity{Namespace: "guest", Pipeline: "p", Stage: stage, Incarnation: 1}
-}
-
-// ring makes one and offers its other end.
-func (h *host) ring(from, to transport.Identity) (near shmring.End, err error) {
-	h.mu.Lock()
-	offer := h.offers[to]
-	h.mu.Unlock()
-	if offer == nil {
-		return near, errors.New("nobody is there yet")
-	}
-	var far shmring.End
-	if near.Memory, err = shmring.NewMemory(); err == nil {
-		if far.Memory, err = shm.Duplicate(near.Memory); err == nil {
-			near.Socket, far.Socket, err = shm.Pair()
-		}
-	}
-	if err == nil {
-		offer(from, far)
-	}
-	return near, err
-}
-
-// brokerOf is a slot's.
-type brokerOf struct {
-	*host
-	self transport.Identity
-}
-
-func (b brokerOf) Ring(_ context.Context, _ string, peer transport.Identity, _ int) (shmring.End, error) {
-	return b.ring(b.self, peer)
-}
-
-// place is a slot whose mesh the test itself has.
-func (h *host) place(stage, to, from string) *direct.Place {
-	self := slotOf(stage)
-	c := quicmesh.Config{Self: self, Attempt: 1, Transport: h.net.Listen(self, stage), MaxPayload: 32 << 20}
-	var out []direct.OutEdge
-	if to != "" {
-		out = []direct.OutEdge{{ID: edgeTo[to], To: to, Routing: route.Forward, Replicas: 1, Wish: transport.WishSHM}}
-	} else {
-		c.In = []quicmesh.InEdge{{ID: edgeTo[stage], From: from, Routing: route.Forward, Replicas: 1}}
-	}
-	p, err := direct.NewPlace(direct.PlaceConfig{Mesh: c, Out: out, Broker: brokerOf{h, self}, Impossible: func(error) {}, Say: func(string, ...any) {}})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(func() { _ = p.Close() })
-	h.there(self, p.Offer)
-	if err := p.Open(context.Background()); err != nil {
-		h.t.Fatal(err)
-	}
-	p.Accept()
-	return p
-}
-
-func (h *host) there(self transport.Identity, offer func(transport.Identity, shmring.End)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.offers[self] = offer
-}
-
-var edgeTo = map[string]uint16{"a": 0, "b": 1, "out": 2}
-
-var everybody = quicmesh.Version{Replicas: map[string]int{"in": 1, "a": 1, "b": 1, "out": 1}, Peers: []quicmesh.Peer{
-	{Stage: "in", Incarnation: 1, Addr: "in"}, {Stage: "a", Incarnation: 1, Addr: "a"},
-	{Stage: "b", Incarnation: 1, Addr: "b"}, {Stage: "out", Incarnation: 1, Addr: "out"}}}
-
-// function runs one with a mesh, as its proxy would. Its counters come once a second in which they change.
-func (h *host) function(stage, from, to string, begin Begin) (stats chan direct.Stats) {
-	t, self := h.t, slotOf(stage)
-	page, file, err := direct.NewPage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "s")
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- meshOver(path, begin) }()
-	nc, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ready := make(chan struct{})
-	stats = make(chan direct.Stats, 1000)
-	conn := wire.NewConn(nc, func(m *wire.Message, _ bool, reply func(wire.Answer)) {
-		switch m.Type {
-		case direct.TypeReady:
-			close(ready)
-		case direct.TypeRing:
-			var q direct.Ring
-			_ = m.Decode(&q)
-			end, err := h.ring(self, q.Peer)
-			reply(wire.Answer{Body: direct.RingReply{}, Files: []*os.File{end.Memory, end.Socket}, Err: err})
-			end.Close()
-		case direct.TypeArena:
-			var q direct.Arena
-			_ = m.Decode(&q)
-			f, err := shm.CreateArena("test", q.Size)
-			h.mu.Lock()
-			h.arenas++
-			h.mu.Unlock()
-			reply(wire.Answer{Body: direct.ArenaReply{}, Files: []*os.File{f}, Err: err})
-			_ = f.Close()
-		case direct.TypeDial:
-			reply(wire.Answer{Err: errors.New("there is only shared memory")})
-		case direct.TypeStats:
-			var s direct.Stats
-			_ = m.Decode(&s)
-			stats <- s
-		case direct.TypeFailed:
-			t.Errorf("%s: %s", stage, m.Body)
-		}
-	})
-	h.there(self, func(peer transport.Identity, end shmring.End) {
-		_ = conn.SendFiles(direct.TypeOffer, peer, []*os.File{end.Memory, end.Socket})
-		end.Close()
-	})
-	b := direct.Begin{Self: self, Attempt: 1, Versions: direct.Versions{Now: everybody}, Edges: []outlet.Edge{{ID: edgeTo[to], To: to}},
-		Out:   []direct.OutEdge{{ID: edgeTo[to], To: to, Routing: route.Forward, Replicas: 1, Wish: transport.WishSHM}},
-		In:    []quicmesh.InEdge{{ID: edgeTo[stage], From: from, Routing: route.Forward, Replicas: 1}},
-		Stage: json.RawMessage(fmt.Sprintf(`{"stage":%q,"edges":{%q:%d}}`, stage, to, edgeTo[to]))}
-	if err := conn.SendFiles(direct.TypeBegin, b, []*os.File{file}); err != nil {
-		t.Fatal(err)
-	}
-	<-ready
-	if err := conn.Send(direct.TypeAccept, nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = conn.Close()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		_ = listener.Close()
-		_ = file.Close()
-		_ = page.Close()
-	})
-	return stats
-}
 
 // each is a Handler of a function.
 type each func(ctx context.Context, e *Event) error
@@ -189,13 +24,16 @@ func (each) End(context.Context) error                   { return nil }
 
 // TestLargePayloadsAreReadInPlace: what a function has written, encoded or by itself, the next one reads where it is.
 func TestLargePayloadsAreReadInPlace(t *testing.T) {
-	h := &host{t: t, net: memnet.New(memnet.Config{}), offers: map[transport.Identity]func(transport.Identity, shmring.End){}}
-	out := h.place("out", "", "b")
+	h := directtest.New(t, "in", "a", "b", "out")
+	function := func(stage string, begin Begin) *directtest.Function {
+		return h.Function(stage, func(socket string) error { return meshOver(socket, begin) })
+	}
+	out := h.Place("out")
 	const size = 1 << 20
 	var mu sync.Mutex
 	var written []byte // by a, what it has sent last
 	inPlace := 0
-	h.function("b", "a", "out", func(_ context.Context, emit Emit) (Handler, error) {
+	function("b", func(_ context.Context, emit Emit) (Handler, error) {
 		return each(func(_ context.Context, e *Event) error {
 			var of struct{ Kind string }
 			if err := json.Unmarshal(e.Payload, &of); err != nil {
@@ -213,7 +51,7 @@ func TestLargePayloadsAreReadInPlace(t *testing.T) {
 			return nil
 		}), nil
 	})
-	a := h.function("a", "in", "b", func(_ context.Context, emit Emit) (Handler, error) {
+	a := function("a", func(_ context.Context, emit Emit) (Handler, error) {
 		return each(func(ctx context.Context, e *Event) error {
 			switch string(e.Payload) {
 			case `{"make":"own"}`:
@@ -235,8 +73,8 @@ func TestLargePayloadsAreReadInPlace(t *testing.T) {
 			return nil
 		}), nil
 	})
-	in := h.place("in", "a", "")
-	in.SetVersions(everybody, nil)
+	in := h.Place("in")
+	in.SetVersions(h.Everybody(), nil)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var items []quicmesh.Item
@@ -244,7 +82,7 @@ func TestLargePayloadsAreReadInPlace(t *testing.T) {
 	for range rounds {
 		for _, c := range [][2]string{{"own", fmt.Sprintf(`{"kind":"own","bytes":%d}`, size)}, {"value", `{"kind":"value","bytes":100026}`},
 			{"small", `{"kind":"small","bytes":16}`}} {
-			if err := in.Send(ctx, edgeTo["a"], &quicmesh.Event{ID: []byte("in/0"), Payload: []byte(`{"make":"` + c[0] + `"}`)}); err != nil {
+			if err := in.Send(ctx, h.EdgeTo("a"), &quicmesh.Event{ID: []byte("in/0"), Payload: []byte(`{"make":"` + c[0] + `"}`)}); err != nil {
 				t.Fatal(err)
 			}
 			var err error
@@ -260,14 +98,12 @@ func TestLargePayloadsAreReadInPlace(t *testing.T) {
 	// The first ones may go before the memory is lent.
 	mu.Lock()
 	defer mu.Unlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if inPlace < rounds-2 || h.arenas != 1 {
-		t.Errorf("%d of %d payloads in place, %d arenas", inPlace, rounds, h.arenas)
+	if inPlace < rounds-2 || h.Arenas() != 1 {
+		t.Errorf("%d of %d payloads in place, %d arenas", inPlace, rounds, h.Arenas())
 	}
 	for referred := uint64(0); referred < 2*rounds-4; {
 		select {
-		case s := <-a:
+		case s := <-a.Stats:
 			for _, l := range s.Links {
 				if l.Out {
 					referred = l.Referred
