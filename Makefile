@@ -4,6 +4,9 @@ TEXT    ?= $(shell $(GO) env GOROOT)/src/testdata/Isaac.Newton-Opticks.txt
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
+# So does the native core of functions in Python; without it they are reached through their proxies.
+CORE    := $(shell command -v gcc >/dev/null 2>&1 && echo "CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w' -buildmode=c-shared -o bin/libweft.so ./sdk/core && rm -f bin/libweft.h" \
+	|| echo "rm -f bin/libweft.so; echo 'weft: no gcc: functions in Python run without the native core (docs/native-core.md)' >&2")
 CHECK   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 COUNT   ?= 1
 
@@ -16,8 +19,9 @@ help: ## list the targets
 
 product:
 	@$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+	@$(CORE)
 
-build: product ## weft, actionproxy, invokerhook and weft-compare into bin/
+build: product ## weft, actionproxy, invokerhook, libweft.so and weft-compare into bin/
 	@cd bench && $(GO) build -trimpath -ldflags '-s -w' -o ../bin/ ./cmd/...
 
 run: product ## count the words of Newton's Opticks with functions in two languages

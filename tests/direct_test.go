@@ -5,12 +5,13 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/weft-stream/weft/internal/control"
 )
 
-// direct is a chain of functions in Go, which hold the mesh themselves, with an edge of each carrier.
+// direct is a chain of functions that hold the mesh themselves, with an edge of each carrier.
 const direct = `apiVersion: weft/v1
 kind: Pipeline
 metadata: {name: direct}
@@ -29,11 +30,39 @@ spec:
     - {from: c, to: out}
 `
 
+// needCore skips a test of functions in Python that hold the mesh where there is no native core.
+func needCore(t *testing.T) {
+	need(t, "python3", "Python 3.9 or newer")
+	need(t, "gcc", "gcc, for the native core")
+}
+
+// holdsMesh checks that a slot's function has memory that it shares with another.
+func holdsMesh(t *testing.T, st control.PipelineStatus, slot string) {
+	t.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", slotOf(t, st, slot).FuncPID))
+	if err != nil || !strings.Contains(string(maps), "weft-ring") {
+		t.Errorf("%s is reached through its proxy: %v", slot, err)
+	}
+}
+
 // TestDirect: functions that hold the mesh in their own processes speak over memory and over QUIC, each link as
 // its edge wants, and go on when one of them dies.
 func TestDirect(t *testing.T) {
-	f := feed(t, direct, nil)
+	t.Run("go", func(t *testing.T) { testDirect(t, direct) })
+	t.Run("python", func(t *testing.T) {
+		needCore(t)
+		testDirect(t, strings.ReplaceAll(direct, "pass.go", "pass.py"))
+	})
+	t.Run("both", func(t *testing.T) {
+		needCore(t)
+		testDirect(t, strings.Replace(direct, "name: b, function: {source: pass.go}", "name: b, function: {source: pass.py}", 1))
+	})
+}
+
+func testDirect(t *testing.T, spec string) {
+	f := feed(t, spec, nil)
 	st := f.running()
+	holdsMesh(t, st, "b[0]")
 	f.flows()
 	for _, link := range []struct{ from, carrier string }{{"a[0]", "quic"}, {"b[0]", "shm"}, {"b[1]", "shm"}} {
 		f.eventually("a link from "+link.from+" over "+link.carrier, func() bool {
@@ -147,7 +176,42 @@ func main() {
 // TestDirectInPlace: functions of one host read large payloads in the memory of whoever wrote them; when one of the two
 // dies, no event is lost, or comes with other bytes.
 func TestDirectInPlace(t *testing.T) {
-	f := feed(t, readWhere, files{"writer.go": writerGo, "reader.go": readerGo})
+	for _, c := range []struct{ writer, reader string }{{"go", "go"}, {"go", "py"}, {"py", "go"}, {"py", "py"}} {
+		t.Run(c.writer+" "+c.reader, func(t *testing.T) {
+			if c.writer != "go" || c.reader != "go" {
+				needCore(t)
+			}
+			testDirectInPlace(t, strings.NewReplacer("writer.go", "writer."+c.writer, "reader.go", "reader."+c.reader).Replace(readWhere))
+		})
+	}
+}
+
+const writerPython = `import zlib
+import weft
+
+def main(event):
+    n = str(event["n"]).encode()
+    out = weft.alloc(40000)
+    text = (n * 40000)[:40000 - 66]
+    head = b'{"n":%b,"sum":"%08x","text":"' % (n, zlib.crc32(text))
+    out[:64] = head.ljust(64)
+    out[64:-2] = text
+    out[-2:] = b'"}'
+    return out
+`
+
+const readerPython = `import json, zlib
+
+def main(event: memoryview):
+    told = json.loads(bytes(event[:64]).rstrip() + b'"}')
+    got = zlib.crc32(event[64:-2])
+    if "%08x" % got != told["sum"] or len(event) != 40000:
+        raise ValueError(f"event {told['n']} has other bytes than were sent: {got:08x}, not {told['sum']}")
+    return {"n": told["n"]}
+`
+
+func testDirectInPlace(t *testing.T, spec string) {
+	f := feed(t, spec, files{"writer.go": writerGo, "reader.go": readerGo, "writer.py": writerPython, "reader.py": readerPython})
 	f.running()
 	for _, slot := range []string{"writer[0]", "reader[0]", ""} {
 		f.flows()

@@ -57,7 +57,7 @@ var may = map[string][]string{
 	"deploy/images":                    {},
 	"deploy":                           {"openwhisk", "pipeline"},
 	"attach":                           {"internal/control", "pipeline"},
-	"sdk/go":                           {"quicmesh", "internal/processors", "internal/shm", "internal/wire"},
+	"sdk/go":                           {"quicmesh", "internal/shm", "internal/wire"},
 	"sdk":                              {"quicmesh", "internal/processors", "internal/shm", "internal/wire"},
 	"sdk/python":                       {},
 	"examples":                         {"sdk"},

@@ -34,6 +34,9 @@ func buildPython(ctx context.Context, r Request) (Program, error) {
 	if err := sdk.WritePython(lib); err != nil {
 		return Program{}, err
 	}
+	if err := linkCore(filepath.Join(lib, "weft")); err != nil {
+		return Program{}, err
+	}
 	if err := r.place("main.py"); err != nil {
 		return Program{}, err
 	}
@@ -42,4 +45,20 @@ func buildPython(ctx context.Context, r Request) (Program, error) {
 		main = "main"
 	}
 	return Program{Path: python, Args: []string{launcher, r.bin(), main}, Dir: r.bin(), Acks: true}, nil
+}
+
+// linkCore puts the native core beside the SDK, which looks whether it can use it, if it is beside this program.
+func linkCore(folder string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return nil // then there is none
+	}
+	core := filepath.Join(filepath.Dir(self), "libweft.so")
+	if !isFile(core) {
+		return nil
+	}
+	if err := os.Symlink(core, filepath.Join(folder, filepath.Base(core))); err != nil {
+		return fmt.Errorf("put the native core beside the SDK: %w", err)
+	}
+	return nil
 }

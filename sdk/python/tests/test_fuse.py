@@ -58,7 +58,7 @@ class Groups(unittest.TestCase):
 
     def test_activation(self):
         handler = Fused([("a", lambda e: [e, e]), ("b", lambda e: {"n": e["n"] + 1})]).begin(Context(Stage(), frame.Frame(1), None))
-        self.assertEqual(list(handler.event({"n": 1}, None)), [{"n": 2}, {"n": 2}])
+        self.assertEqual(list(handler.activate({"n": 1}, None)), [{"n": 2}, {"n": 2}])
 
     def test_refused(self):
         async def main(event):

@@ -85,7 +85,7 @@ class Stream:
         async with self.slots:
             error = None
             try:
-                await collect(handler.event(json.loads(f.payload), context), lambda out: made.append((out,)))
+                await collect(handler.event(handler.decode(f.payload), context), lambda out: made.append((out,)))
             except Exception as e:
                 error = e
         with contextlib.suppress(Gone):  # run is about to see it, too

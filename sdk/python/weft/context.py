@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, timezone
 
 from . import frame
+from .outlet import release
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -24,13 +25,19 @@ class Context:
     """Facts of one event, and emit. Valid while the function works on that event.
 
     pipeline, stage, slot, replicas and parameters are those of the stage; id, key (a str, or None),
-    headers (a dict) and event_time (a datetime in UTC, or None) are those of the event.
+    headers (a dict), event_time (a datetime in UTC, or None) and payload (a memoryview that can't be written) are
+    those of the event.
     """
 
-    __slots__ = ("_stage", "_event", "_emit")
+    __slots__ = ("_stage", "_event", "_emit", "_payload")
 
     def __init__(self, stage, event, emit):
-        self._stage, self._event, self._emit = stage, event, emit
+        self._stage, self._event, self._emit, self._payload = stage, event, emit, None
+
+    def over(self):
+        """The function has returned from the event."""
+        if self._payload is not None:
+            release(self._payload)
 
     def __getattr__(self, name):
         if name in ("pipeline", "slot", "replicas", "parameters", "stage"):
@@ -54,6 +61,12 @@ class Context:
     def event_time(self):
         micros = self._event.event_time
         return _EPOCH + timedelta(microseconds=micros) if micros else None
+
+    @property
+    def payload(self):
+        if self._payload is None:
+            self._payload = memoryview(self._event.payload)
+        return self._payload
 
     def emit(self, value, to=None, key=None, headers=None, event_time=None):
         """Sends an output: to one following stage, or to all. What isn't given is as the input's."""

@@ -11,7 +11,7 @@ ALL_EDGES = 0xFFFF
 DATA, BARRIER, END, ACK, CREDIT, HELLO, WELCOME, BYE = range(1, 9)
 START, READY, DONE, ERROR, FAILED, AT = range(16, 22)
 
-CUMULATIVE = 1
+CUMULATIVE, REFERS = 1, 4
 
 _PAIR = struct.Struct("<HH")
 
@@ -67,6 +67,14 @@ def parse(data, at=0):
         return None, at
     return Frame(type, flags, edge, attempt, seq, key_hash, event_time, sent,
                  data[at + SIZE:key], data[key:headers], data[headers:payload], data[payload:end]), end
+
+
+def parse_head(data, payload):
+    """The frame whose payload lies elsewhere."""
+    h = HEADER.unpack_from(data)
+    key = SIZE + h[9]
+    headers = key + h[10]
+    return Frame(h[0], h[1], h[2], h[4], h[5], h[6], h[7], h[8], data[SIZE:key], data[key:headers], data[headers:], payload)
 
 
 class Reader:

@@ -52,11 +52,15 @@ class Function:
 
 
 class Handler:
-    """event(value, context) and end(context) of one attempt. wants_context: event reads its second one."""
+    """event(value, context) and end(context) of one attempt. wants_context: event reads its second one. decode makes
+    event's value of a payload."""
 
     def __init__(self, event, end):
         self.wants_context = _wants(event, 2)
-        build = _builder(_annotation(event))
+        wish = _annotation(event)
+        self.raw = wish is memoryview
+        self.decode = _RAW.get(wish, decode)
+        build = _builder(wish)
         if build is None:
             self.event = event if self.wants_context else lambda value, _: event(value)
         elif self.wants_context:
@@ -68,6 +72,26 @@ class Handler:
             self.end = lambda _: None
         else:
             self.end = end if _wants(end, 1) else lambda _: end()
+
+    def activate(self, value, context):
+        """event, of a value that has no payload."""
+        return self.event(self.given(value), context)
+
+    def given(self, value):
+        return value if self.decode is decode else self.decode(encode(value))
+
+
+def decode(payload):
+    """The value that a payload has."""
+    if type(payload) is memoryview:
+        payload = str(payload, "utf-8", "surrogatepass")
+    return json.loads(payload)
+
+
+_RAW = {  # what has its payload as it came, by what the function says that its event is
+    memoryview: lambda payload: memoryview(payload.encode("utf-8", "surrogatepass") if type(payload) is str else payload),
+    bytes: lambda payload: payload.encode("utf-8", "surrogatepass") if type(payload) is str else bytes(payload),
+}
 
 
 def _kind(value):
@@ -140,6 +164,29 @@ def encode(value):
     return _encode(value)
 
 
+_BYTES = (bytes, bytearray, memoryview)
+
+
+def payload_of(value):
+    """The payload of an output: bytes as they are, the object in JSON that they have to be."""
+    if type(value) not in _BYTES:
+        return encode(value).encode("ascii")
+    if type(value) is memoryview:
+        value = value.cast("B")
+    if value[:1] != b"{":
+        raise TypeError("the payload is no JSON object; events are objects")
+    return value
+
+
+def text_of(value):
+    """An output as JSON text."""
+    if type(value) not in _BYTES:
+        return encode(value)
+    text = str(payload_of(value), "utf-8", "surrogatepass")
+    json.loads(text)  # it becomes part of something else
+    return text
+
+
 def encode_list(values):
     """What an ordinary action returned as a list: anything that JSON has."""
     return _encode(values)
@@ -149,7 +196,7 @@ def outputs(result):
     """What a function returned, as something to iterate over. Generators run as they are read."""
     if result is None:
         return ()
-    if isinstance(result, dict) or dataclasses.is_dataclass(result):
+    if isinstance(result, (dict, *_BYTES)) or dataclasses.is_dataclass(result):
         return (result,)
     if isinstance(result, (list, tuple)) or inspect.isgenerator(result) or hasattr(result, "__next__"):
         return result

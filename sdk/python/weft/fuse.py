@@ -5,8 +5,8 @@ import struct
 
 from . import frame
 from .context import Context, Stage
-from .function import Function, encode, outputs
-from .outlet import ActionError, failure, report
+from .function import Function, encode, outputs, text_of
+from .outlet import ActionError, failure, release, report
 from .serve import run
 from .stream import Stream as OneStage
 from .stream import no_emit
@@ -59,9 +59,10 @@ class Activation:
             raise ActionError(json.loads(key)["error"])
         self.made.append(json.loads(payload))
 
-    def event(self, value, _):
+    def activate(self, value, _):
         self.made = []
-        self.links[0].event(value, frame.Frame(frame.DATA))
+        first = self.links[0]
+        first.event(first.handler.given(value), frame.Frame(frame.DATA))
         yield from self.made
 
 
@@ -87,13 +88,17 @@ class Link:
         """Runs an event through this stage and those behind it. What it raises is this stage's."""
         self.made = []
         handler = self.handler
-        if handler.plain:
-            result = handler.plain(value)
-        else:
-            result = handler.event(value, self.context(f) if handler.wants_context else None)
-        if type(result) is dict and len(result) == 1 and "error" in result:
-            raise ActionError(result["error"])
-        self.collect(result)
+        context = self.context(f) if handler.wants_context else None
+        try:
+            result = handler.event(value, context)
+            if type(result) is dict and len(result) == 1 and "error" in result:
+                raise ActionError(result["error"])
+            self.collect(result)
+        finally:
+            if handler.raw:
+                release(value)
+            if context:
+                context.over()
         self.hand_on(f)
 
     def end(self):
@@ -110,7 +115,7 @@ class Link:
             self.keep(value)
 
     def keep(self, value, edge=frame.ALL_EDGES, key=b"", headers=b"", event_time=0):
-        self.made.append((encode(value), edge, key, headers, event_time))
+        self.made.append((text_of(value), edge, key, headers, event_time))
 
     def hand_on(self, f):
         """Sends what was made of an event, as the proxy would."""
@@ -120,7 +125,7 @@ class Link:
             headers, time = headers or f.headers, time or f.event_time
             leaves = edge != _NEXT and (edge != frame.ALL_EDGES or self.out)
             if leaves:
-                self.put(frame.DATA, self.all if edge == frame.ALL_EDGES else edge, id, key, headers, time, text.encode("ascii"))
+                self.put(frame.DATA, self.all if edge == frame.ALL_EDGES else edge, id, key, headers, time, text.encode("utf-8", "surrogatepass"))
             if self.next and edge in (_NEXT, frame.ALL_EDGES):
                 self.inside += not leaves
                 self.next.take(text, frame.Frame(frame.DATA, event_time=time, id=id, key=key, headers=headers))
@@ -131,7 +136,7 @@ class Link:
         try:
             dead = self.enter and self.enter(self.index, f)
             if not dead:
-                self.event(json.loads(text), f)
+                self.event(self.handler.decode(text), f)
                 return
             cause = {"error": dead}
         except Exception as e:
@@ -140,7 +145,7 @@ class Link:
         key = encode(cause).encode("ascii")
         if len(key) > _MAX_CAUSE:
             key = encode({"error": str(cause["error"])[:1000]}).encode("ascii")
-        self.put(frame.FAILED, self.index, f.id, key, f.headers, f.event_time, text.encode("ascii"))
+        self.put(frame.FAILED, self.index, f.id, key, f.headers, f.event_time, text.encode("utf-8", "surrogatepass"))
 
 
 class Stream(OneStage):
@@ -154,9 +159,9 @@ class Stream(OneStage):
         # After a death: of so many events the proxy wants to know which stage gets what; and why stages fail on
         # events that have killed too often, by their ids.
         self.careful, self.skip = start.get("careful", 0), start.get("skip", {})
-        if self.careful:
-            for link in self.handler:
-                link.enter = self.enter
+        enter = self.outlet.enter or self.careful and self.enter
+        for link in self.handler:
+            link.enter = enter
         self.outlet.counts = self.counts
         self.outlet.tell(frame.READY)
         self.outlet.idle()
@@ -181,7 +186,7 @@ class Stream(OneStage):
         self.seq = f.seq
         self.outlet.mark()
         try:
-            self.handler[0].event(json.loads(f.payload), f)
+            self.handler[0].event(self.handler[0].handler.decode(f.payload), f)
         except Exception as e:
             self.outlet.fail(f.seq, e)
         self.careful = max(0, self.careful - 1)

@@ -5,7 +5,7 @@ import time
 import traceback
 
 from . import frame
-from .function import encode
+from .function import encode, payload_of
 
 FLUSH_SIZE = 64 << 10  # bytes that are written without waiting for more
 ALONE_SIZE = 1 << 20  # bytes that are written from where they are
@@ -20,6 +20,8 @@ class Gone(BaseException):
 
 class Outlet:
     """The way to the proxy, which always reads: writing never waits for long."""
+
+    enter = None  # notes that a fused stage gets an event, where the core does that
 
     def __init__(self, sock):
         self._sock = sock
@@ -41,11 +43,11 @@ class Outlet:
 
     def data(self, seq, value, edge=frame.ALL_EDGES, key=b"", headers=b"", event_time=0):
         """An output of event seq; 0: of the end."""
-        payload = encode(value).encode("ascii")
+        flags, payload = self.payload(value)
         length = len(key) + len(headers) + len(payload)
         if length > frame.MAX_BODY:
             raise ValueError(f"an output of {length} bytes; at most {frame.MAX_BODY}")
-        self._parts.append(_pack(frame.DATA, 0, edge, length, self.attempt, seq, 0, event_time, 0,
+        self._parts.append(_pack(frame.DATA, flags, edge, length, self.attempt, seq, 0, event_time, 0,
                                  0, len(key), len(headers)))
         if key or headers:
             self._parts.append(key + headers)
@@ -53,6 +55,10 @@ class Outlet:
         self._size += frame.SIZE + length
         if self._size >= FLUSH_SIZE:
             self._write()
+
+    def payload(self, value):
+        """Flags and payload of an output."""
+        return 0, payload_of(value)
 
     def put(self, seq, type, edge, id, key, headers, event_time, payload):
         """What fused stages have made of event seq."""
@@ -125,6 +131,14 @@ def failure(error):
     if isinstance(error, ActionError):
         return {"error": error.cause}
     return {"error": f"{type(error).__name__}: {error}"}
+
+
+def release(view):
+    """Ends a view; one that something else was made of goes with that."""
+    try:
+        view.release()
+    except BufferError:
+        pass
 
 
 def report(error):

@@ -6,12 +6,12 @@ import os
 import socket
 import sys
 
-from . import concurrent, frame, stream
+from . import concurrent, frame, mesh, stream
 from .context import Context, Stage
-from .function import Function, encode, encode_list, outputs
+from .function import Function, encode, encode_list, outputs, text_of
 from .outlet import Gone, failure, report
 
-ACK = b'{"ok":true,"abi":"weft.stream/1"}\n'
+ACK = {"ok": True, "abi": "weft.stream/1"}
 
 
 def serve(main):
@@ -26,11 +26,15 @@ def run(function):
         getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     loop = asyncio.new_event_loop() if function.is_async else None
     action = Action(function, loop)
-    _answer(ACK)
+    core = None if loop else mesh.load()  # the events of a mesh are handled one after the other
+    _answer((json.dumps({**ACK, "mesh": mesh.ABI} if core else ACK, separators=(",", ":")) + "\n").encode())
     for line in lines:
         message = json.loads(line)
-        if "socket" in (message.get("weft") or {}):
-            _stream(message["weft"]["socket"], function, loop)
+        to = message.get("weft") or {}
+        if "socket" in to and to.get("mesh"):
+            mesh.run(core, to["socket"], function)
+        elif "socket" in to:
+            _stream(to["socket"], function, loop)
         else:
             _answer(action.run(message))
 
@@ -81,7 +85,7 @@ class Action:
         try:
             value = message.get("value")
             whole = self._run({} if value is None else value, made)
-            texts = [encode(value) for value in made]
+            texts = [text_of(value) for value in made]
             if whole is not None:
                 texts = [encode_list(whole)]
         except Exception as e:
@@ -96,7 +100,7 @@ class Action:
         context = Context(Stage(), frame.Frame(frame.DATA), lambda value, *_: made.append(value))
         if self.handler is None:
             self.handler = self.function.begin(context)
-        result = self.handler.event(value, context)
+        result = self.handler.activate(value, context)
         if self.loop:
             self.loop.run_until_complete(concurrent.collect(result, made.append))
         elif isinstance(result, (list, tuple)) and not made:

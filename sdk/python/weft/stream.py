@@ -5,14 +5,14 @@ import json
 from . import frame
 from .context import Context, Stage
 from .function import outputs
-from .outlet import ActionError, Outlet
+from .outlet import ActionError, Outlet, release
 
 READ_SIZE = 256 << 10
 
 
 def run(sock, function):
     """Serves the proxy until it closes the socket. An error of the start or the end is raised."""
-    stream = function.open(Outlet(sock)) if hasattr(function, "open") else Stream(Outlet(sock), function)
+    stream = stream_of(Outlet(sock), function)
     reader = frame.Reader()
     while True:
         chunk = sock.recv(READ_SIZE)
@@ -21,6 +21,11 @@ def run(sock, function):
         for f in reader.feed(chunk):
             stream.take(f)
         stream.outlet.idle()
+
+
+def stream_of(outlet, function):
+    """What handles the frames of a function, or of fused ones."""
+    return function.open(outlet) if hasattr(function, "open") else Stream(outlet, function)
 
 
 def no_emit(*_):
@@ -54,12 +59,15 @@ class Stream:
     def event(self, f):
         outlet, handler, seq = self.outlet, self.handler, f.seq
         outlet.mark()
+        value = context = None
         try:
-            value = json.loads(f.payload)
+            value = handler.decode(f.payload)
             if handler.plain:
                 result = handler.plain(value)
             else:
-                result = handler.event(value, self.context(f) if handler.wants_context else None)
+                if handler.wants_context:
+                    context = self.context(f)
+                result = handler.event(value, context)
             if type(result) is dict:
                 if len(result) == 1 and "error" in result:
                     raise ActionError(result["error"])
@@ -69,6 +77,10 @@ class Stream:
                     outlet.data(seq, out)
         except Exception as e:
             outlet.fail(seq, e)
+        if handler.raw and value is not None:
+            release(value)
+        if context:
+            context.over()
         outlet.finished(seq)
 
     def end(self):
