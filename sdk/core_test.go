@@ -25,11 +25,7 @@ const patience = 30 * time.Second
 
 // core is the native core, built once.
 var core = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "weft-core")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "libweft.so")
+	path := filepath.Join(filepath.Dir(functions), "libweft.so")
 	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", path, "./core")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
