@@ -59,7 +59,7 @@ func (r *reader) next(f *frame.Frame) (ok bool, err error) {
 	return true, nil
 }
 
-// header parses and checks the header of the frame that begins in b.
+// header parses and checks the header of the frame that begins in b, all of which is there.
 func (r *reader) header(h *frame.Header, b []byte) error {
 	if err := h.Parse(b); err != nil {
 		return fmt.Errorf("%w: %w", errFrame, err)
@@ -101,7 +101,7 @@ func (r *reader) makeRoom() (need int) {
 		return need
 	}
 	var h frame.Header
-	if r.header(&h, r.buf.B[r.start:r.end]) == nil {
+	if pending >= frame.HeaderSize && r.header(&h, r.buf.B[r.start:r.end]) == nil {
 		need += int(h.Length)
 	}
 	free := cap(r.buf.B) - r.end
