@@ -12,8 +12,8 @@ func rowSpecs() []rowSpec {
 func latencyRows() []rowSpec {
 	const shm = "Go to Go, 9 processes"
 	return []rowSpec{
-		hopRow("hop-go-shm-64", shm+", 64 B", "<=2", "futex chain", "weft-9-64", "futex-9-64"),
-		hopRow("hop-go-shm-1k", shm+", 1 KiB", "<=2", "futex chain", "weft-9-1k", "futex-9-1k"),
+		hopRow("hop-go-shm-64", shm+", 64 B", "<=2", "futex chain, on one processor as well", "weft-9-64", "futex-9-64-together"),
+		hopRow("hop-go-shm-1k", shm+", 1 KiB", "<=2", "futex chain, on one processor as well", "weft-9-1k", "futex-9-1k-together"),
 		hopRow("hop-go-kafka-64", shm+", 64 B", "<=0.01", "Kafka chain", "weft-9-64", "kafka-9-64"),
 		hopRow("hop-go-kafka-1k", shm+", 1 KiB", "<=0.01", "Kafka chain", "weft-9-1k", "kafka-9-1k"),
 		hopRow("hop-py-kafka", "Python to Python, 9 processes", "<=0.05", "Kafka chain in Python", "weft-py-9", "kafka-py-9"),

@@ -170,7 +170,8 @@ func limits(p plans) []scenario {
 		name  string
 		bytes int
 	}{{"64", 64}, {"1k", 1024}} {
-		out = append(out, chain("futex-9-"+size.name, "futex chain of 9 processes, "+size.name, 9, p.at(latencyRate, size.bytes), limit(peer.Futex(0))).of("limits"))
+		out = append(out, chain("futex-9-"+size.name, "futex chain of 9 processes, "+size.name, 9, p.at(latencyRate, size.bytes), limit(peer.Futex(0))).of("limits"),
+			chain("futex-9-"+size.name+"-together", "the same on one processor", 9, p.at(latencyRate, size.bytes), limit(peer.FutexTogether())).of("limits"))
 	}
 	out = append(out,
 		inProcess("channel-5", "5 goroutines and their channels", "limits", 5, p.at(1000, 64),

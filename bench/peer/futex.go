@@ -17,7 +17,12 @@ import (
 // Futex is the machine's floor: a mailbox of one message in shared memory and a futex, nothing checked,
 // nothing kept. spin is how often a waiting stage looks before it sleeps.
 func Futex(spin int) stage.Chain {
-	return stage.Chain{Peer: "futex", Server: fmt.Sprint(spin), Link: futexLink}
+	return stage.Chain{Peer: "futex", Server: fmt.Sprint(spin, false), Link: futexLink}
+}
+
+// FutexTogether is Futex with all processes on one processor, where Weft keeps a pipeline that does little.
+func FutexTogether() stage.Chain {
+	return stage.Chain{Peer: "futex", Server: fmt.Sprint(0, true), Link: futexLink}
 }
 
 // mailboxSize has room for the words and for the largest message of the comparison.
@@ -53,9 +58,16 @@ type mailbox struct {
 
 func overFutex(_ context.Context, c *stage.Config) (in stage.In, out stage.Out, err error) {
 	runtime.LockOSThread() // a futex wait keeps its thread
-	spin := 0
-	if _, err := fmt.Sscan(c.Server, &spin); err != nil {
+	spin, together := 0, false
+	if _, err := fmt.Sscan(c.Server, &spin, &together); err != nil {
 		return nil, nil, err
+	}
+	if together {
+		var one unix.CPUSet
+		one.Set(0)
+		if err := unix.SchedSetaffinity(0, &one); err != nil {
+			return nil, nil, fmt.Errorf("run on the first processor: %w", err)
+		}
 	}
 	if c.In > 0 {
 		if in, err = openMailbox(c.InFile(0), c.Plan.Payload, spin); err != nil {

@@ -39,7 +39,8 @@ type Turns struct {
 	at      int // of item in the Function's
 	ready   bool
 	cause   quicmesh.Event // what the outputs come of
-	restore func()         // gives the process all its processors again
+	place   *processors.Place
+	restore func() // gives the process all its processors again
 
 	mu    sync.Mutex
 	waits context.Context // of what waits for items, ended by wake; nil: there is to be a new one
@@ -53,12 +54,19 @@ type Turns struct {
 // Take takes the mesh that the proxy at the socket describes, and as many processors as its events need. thread: the
 // caller is a thread of its own that takes all turns, and waits for them itself.
 func Take(path string, thread bool) (*Turns, error) {
-	scale := processors.New(processors.Set(), runtime.GOMAXPROCS(0))
-	t := &Turns{restore: func() {}}
+	set := processors.Set()
+	scale := processors.New(set, runtime.GOMAXPROCS(0))
+	t := &Turns{place: processors.NewPlace(set), restore: func() {}}
 	look := func() {}
 	if scale != nil {
-		t.restore = scale.Default
-		look = func() { scale.Look(processors.Used(), time.Now()) }
+		t.restore = func() {
+			t.place.Default()
+			scale.Default()
+		}
+		look = func() {
+			scale.Look(processors.Used(), time.Now())
+			t.lookAtPlace()
+		}
 	}
 	var err error
 	if t.Function, err = Open(path, look, thread); err != nil {
@@ -99,6 +107,15 @@ func (t *Turns) Next() (Turn, error) {
 	}
 }
 
+// manyItems are as many at once as don't come to who keeps up.
+const manyItems = 16
+
+// lookAtPlace has the functions of a pipeline on one processor while they do little.
+func (t *Turns) lookAtPlace() {
+	self := t.Function.Begin.Self
+	t.place.Look(self.Namespace+"/"+self.Pipeline, processors.Used(), time.Now())
+}
+
 // receive waits for items, or Wake.
 func (t *Turns) receive() error {
 	t.mu.Lock()
@@ -107,7 +124,10 @@ func (t *Turns) receive() error {
 	}
 	ctx := t.waits
 	t.mu.Unlock()
-	_, err := t.Receive(ctx)
+	items, err := t.Receive(ctx)
+	if len(items) >= manyItems {
+		t.place.Full()
+	}
 	if err == nil || ctx.Err() == nil || t.ctx.Err() != nil {
 		return err
 	}
@@ -220,6 +240,7 @@ func (t *Turns) finish(failure, counts []byte) error {
 	case TurnBegin:
 		if !t.ready {
 			t.ready = true
+			t.lookAtPlace()
 			t.Ready()
 		}
 	case TurnEvent:
