@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE    := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 # So does the native core of functions in Python; without it they are reached through their proxies.
-CORE    := $(shell command -v gcc >/dev/null 2>&1 && echo "CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w' -buildmode=c-shared -o bin/libweft.so ./sdk/core && rm -f bin/libweft.h" \
+CORE    := $(shell command -v gcc >/dev/null 2>&1 && echo "CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w' -buildmode=c-shared -o bin/libweft.so ./sdk/core && rm -f bin/libweft.h || { rm -f bin/libweft.so; echo 'weft: gcc does not build the native core: functions in Python run without it (docs/native-core.md)' >&2; }" \
 	|| echo "rm -f bin/libweft.so; echo 'weft: no gcc: functions in Python run without the native core (docs/native-core.md)' >&2")
 CHECK   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 COUNT   ?= 1

@@ -372,6 +372,54 @@ def main(event: memoryview):
 	}
 }
 
+// TestCoreForkThatStays: the function's process ends though a child of its has all that it had.
+func TestCoreForkThatStays(t *testing.T) {
+	c, _ := newChain(t, `
+import multiprocessing, time
+child = None
+def main(event):
+    global child
+    if child is None:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,), daemon=True)
+        child.start()
+    return {"child": child.is_alive()}
+`)
+	c.send(`{}`)
+	if got := c.next(); got != `{"child":true}` {
+		t.Error(got)
+	}
+}
+
+// TestCoreOutputsAreOfTheirTime: an output is what it was when it was emitted, whatever becomes of its memory, and
+// other threads get memory of their own.
+func TestCoreOutputsAreOfTheirTime(t *testing.T) {
+	c, _ := newChain(t, `
+import threading, weft
+def main(event, ctx):
+    text = bytearray(b'{"n":1}')
+    ctx.emit(text)
+    text[5:6] = b"2"
+    ctx.emit(memoryview(text))
+    text[5:] = b'3,"longer":true}'
+    ctx.emit(text)
+    made = []
+    def other():
+        made.append(weft.alloc(100000))
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    made[0][:7] = b'{"n":4}'
+    ctx.emit(made[0][:7])
+    made[0][5:6] = b"5"
+`)
+	c.send(`{}`)
+	for _, want := range []string{`{"n":1}`, `{"n":2}`, `{"n":3,"longer":true}`, `{"n":4}`} {
+		if got := c.next(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 // BenchmarkHopPython is an event at a time through a chain of functions in Python.
 func BenchmarkHopPython(b *testing.B) {
 	for _, n := range []int{1, 4, 8} {

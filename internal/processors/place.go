@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"hash/fnv"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,7 +26,7 @@ const (
 // Place is a process's place while it does little: one processor, the same for all that belong together. They
 // wake each other, and a wake on one processor costs a third of one across two, of which the other sleeps. It lets the
 // process go when there is work for more, or when others are in the way there. A process that starts programs is let
-// go for good, since they inherit its place. A nil Place does nothing.
+// go for good, and they with it, since they inherit its place. A nil Place does nothing.
 type Place struct {
 	allowed []int // processors, at first
 	mask    cpus  // the same
@@ -118,19 +120,23 @@ func (p *Place) hold(name string) {
 	var one cpus
 	one[on/64] = 1 << (on % 64)
 	p.held.Store(true)
-	setThreads(&one)
+	setThreads("self", &one)
 }
 
 func (p *Place) free() {
 	if p.held.Swap(false) {
-		setThreads(&p.mask)
+		setThreads("self", &p.mask)
+		for _, child := range children() {
+			setThreads(child, &p.mask)
+		}
 	}
 }
 
-// setThreads sets where all threads may run. Those that start meanwhile inherit it, or are found by another look.
-func setThreads(to *cpus) {
+// setThreads sets where all threads of a process may run. Those that start meanwhile inherit it, or are found by another
+// look.
+func setThreads(process string, to *cpus) {
 	for before, again := -1, 0; again < 8; again++ {
-		threads, err := os.ReadDir("/proc/self/task")
+		threads, err := os.ReadDir("/proc/" + process + "/task")
 		if err != nil || len(threads) == before {
 			return
 		}
@@ -141,6 +147,16 @@ func setThreads(to *cpus) {
 			}
 		}
 	}
+}
+
+// children are the programs that this process has started, and that run.
+func children() (out []string) {
+	files, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, f := range files {
+		b, _ := os.ReadFile(f) // of a thread that has ended meanwhile
+		out = append(out, strings.Fields(string(b))...)
+	}
+	return out
 }
 
 // runs are how often a process's threads have run, and how long they have waited for it.

@@ -56,7 +56,10 @@ type Turns struct {
 func Take(path string, thread bool) (*Turns, error) {
 	set := processors.Set()
 	scale := processors.New(set, runtime.GOMAXPROCS(0))
-	t := &Turns{place: processors.NewPlace(set), restore: func() {}}
+	t := &Turns{restore: func() {}}
+	if !thread { // other languages start programs of their own: they would stay where this process is
+		t.place = processors.NewPlace(set)
+	}
 	look := func() {}
 	if scale != nil {
 		t.restore = func() {

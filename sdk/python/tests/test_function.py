@@ -130,6 +130,12 @@ class Annotations(unittest.TestCase):
         exec("def main(e: Part | None): return e", namespace)
         self.assertEqual(run(namespace["main"], {"name": "a"}), [Part("a")])
 
+    def test_a_value_as_annotation(self):
+        def main(event: {"text": str}):
+            return event
+
+        self.assertEqual(run(main, {"text": "a"}), [{"text": "a"}])
+
     def test_unknown_names(self):
         def main(e: "Nowhere"):  # noqa: F821
             return e

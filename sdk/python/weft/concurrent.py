@@ -8,7 +8,7 @@ import socket
 
 from . import frame
 from .context import Context, Stage
-from .function import outputs
+from .function import outputs, payload_of
 from .outlet import Gone, Outlet
 from .stream import READ_SIZE, no_emit
 
@@ -81,11 +81,11 @@ class Stream:
 
     async def event(self, f, handler):
         made = []  # sent together when the event is done: others are in work at the same time
-        context = Context(self.stage, f, lambda *output: made.append(output))
+        context = Context(self.stage, f, lambda value, *rest: made.append((payload_of(value), *rest)))
         async with self.slots:
             error = None
             try:
-                await collect(handler.event(handler.decode(f.payload), context), lambda out: made.append((out,)))
+                await collect(handler.event(handler.decode(f.payload), context), lambda out: made.append((payload_of(out),)))
             except Exception as e:
                 error = e
         with contextlib.suppress(Gone):  # run is about to see it, too

@@ -59,7 +59,7 @@ class Handler:
         self.wants_context = _wants(event, 2)
         wish = _annotation(event)
         self.raw = wish is memoryview
-        self.decode = _RAW.get(wish, decode)
+        self.decode = _RAW.get(wish, decode) if isinstance(wish, type) else decode
         build = _builder(wish)
         if build is None:
             self.event = event if self.wants_context else lambda value, _: event(value)
@@ -168,9 +168,15 @@ _BYTES = (bytes, bytearray, memoryview)
 
 
 def payload_of(value):
-    """The payload of an output: bytes as they are, the object in JSON that they have to be."""
+    """The payload of an output, as it is now: what the function may still write is copied."""
     if type(value) not in _BYTES:
         return encode(value).encode("ascii")
+    value = json_object(value)
+    return value if type(value) is memoryview and value.readonly else bytes(value)
+
+
+def json_object(value):
+    """Bytes as they are: the object in JSON that a payload has to be."""
     if type(value) is memoryview:
         value = value.cast("B")
     if value[:1] != b"{":

@@ -9,6 +9,7 @@ import threading
 import weakref
 
 from . import frame, outlet
+from .function import json_object
 from .stream import stream_of
 
 ABI = 1
@@ -88,6 +89,7 @@ class Mesh:
         self._lent = []  # of this turn: address, view, reference to what the view is of
         self._written = []  # of these, the memory of alloc: first address and the one behind the last
         self._kept = {}  # beyond their turns: references, by what frees them
+        self._owner = threading.get_ident()
         words = ctypes.create_string_buffer(_MOST_WORDS)
         self._mesh = core.weft_open(os.fsencode(path), ctypes.addressof(words), len(words))
         if not self._mesh:
@@ -128,7 +130,10 @@ class Mesh:
         return view
 
     def alloc(self, size):
-        """Memory of this turn; None where there is none that others can read in place."""
+        """Memory of this turn; None where there is none that others can read in place, and for other threads than the
+        one that takes turns: those may end meanwhile."""
+        if threading.get_ident() != self._owner:
+            return None
         at = size >= REFER_FROM and self._core and self._core.weft_alloc(self._mesh, size)
         if not at:
             return None
@@ -206,7 +211,8 @@ class Waker:
 
     def __exit__(self, *_):
         signal.set_wakeup_fd(self._before)
-        self._theirs.close()  # ends the loop
+        self._theirs.shutdown(socket.SHUT_RDWR)  # ends the loop, though children made by fork have it, too
+        self._theirs.close()
         self._thread.join()
         self._ours.close()
 
@@ -219,18 +225,18 @@ class Outlet(outlet.Outlet):
         self._mesh = mesh
 
     def payload(self, value):
+        if type(value) is memoryview and value.nbytes >= REFER_FROM:
+            place = self._mesh.place(json_object(value))
+            if place is not None:
+                return frame.REFERS, place
         flags, payload = super().payload(value)
         if len(payload) < REFER_FROM:
             return flags, payload
-        view = memoryview(payload)
-        place = self._mesh.place(view)
-        if place is None:
-            memory = self._mesh.alloc(len(payload))
-            if memory is None:
-                return flags, payload
-            memory[:] = view
-            place = self._mesh.place(memory)
-        return frame.REFERS, place
+        memory = self._mesh.alloc(len(payload))
+        if memory is None:
+            return flags, payload
+        memory[:] = payload
+        return frame.REFERS, self._mesh.place(memory)
 
     def enter(self, _, f):
         return self._mesh.enter(f)
