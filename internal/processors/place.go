@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,7 +71,7 @@ func (p *Place) Look(name string, used time.Duration, at time.Time) {
 	defer p.mu.Unlock()
 	now := p.count()
 	took := at.Sub(p.at).Seconds()
-	share, ran, waited := (used-p.used).Seconds()/took, now.times-p.runs.times, now.waited-p.runs.waited
+	share, ran, waited := (used-p.used).Seconds()/took, int64(now.times-p.runs.times), now.waited-p.runs.waited // less, if threads have ended
 	first := p.at.IsZero()
 	p.used, p.at, p.runs = used, at, now
 	few := float64(ran) < placeRuns*took
@@ -135,12 +136,13 @@ func (p *Place) free() {
 // setThreads sets where all threads of a process may run. Those that start meanwhile inherit it, or are found by another
 // look.
 func setThreads(process string, to *cpus) {
-	for before, again := -1, 0; again < 8; again++ {
+	var before []os.DirEntry
+	for range 8 {
 		threads, err := os.ReadDir("/proc/" + process + "/task")
-		if err != nil || len(threads) == before {
+		if err != nil || slices.EqualFunc(threads, before, func(a, b os.DirEntry) bool { return a.Name() == b.Name() }) {
 			return
 		}
-		before = len(threads)
+		before = threads
 		for _, t := range threads {
 			if id, err := strconv.Atoi(t.Name()); err == nil { // one that has ended meanwhile needs no place
 				_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, uintptr(id), unsafe.Sizeof(*to), uintptr(unsafe.Pointer(to)))

@@ -57,7 +57,7 @@ func Take(path string, thread bool) (*Turns, error) {
 	set := processors.Set()
 	scale := processors.New(set, runtime.GOMAXPROCS(0))
 	t := &Turns{restore: func() {}}
-	if !thread { // other languages start programs of their own: they would stay where this process is
+	if scale != nil && !thread { // other languages start programs of their own: they would stay where this process is
 		t.place = processors.NewPlace(set)
 	}
 	look := func() {}
@@ -69,6 +69,7 @@ func Take(path string, thread bool) (*Turns, error) {
 		look = func() {
 			scale.Look(processors.Used(), time.Now())
 			t.lookAtPlace()
+			t.touch() // what its start has left running may need more
 		}
 	}
 	var err error

@@ -73,8 +73,8 @@ type Config struct {
 	Broker Broker
 	// Still readers sleep at once, and never watch for bytes: what watching costs and brings can be measured.
 	Still bool
-	// Thread readers sleep in a system call: who reads has a thread of its own, as where other languages call Go. The
-	// runtime would have another thread sleep for it, and each event would wake both.
+	// Thread has readers that are alone sleep in a system call: they have a thread of their own, as where other languages
+	// call Go. The runtime would have another thread sleep for it, and each event would wake both.
 	Thread bool
 }
 
@@ -115,7 +115,7 @@ func NewMemory() (*os.File, error) { return shm.Create("weft-ring", Size) }
 func (t *Transport) open(end End, peer transport.Identity, dialler bool) (*stream, error) {
 	s, err := open(end, peer, dialler)
 	if err == nil {
-		s.still, s.bell.thread = t.config.Still, t.config.Thread
+		s.still, s.thread = t.config.Still, t.config.Thread
 	}
 	return s, err
 }

@@ -51,6 +51,7 @@ type stream struct {
 	out     producer
 	in      consumer
 	spin    spinner
+	thread  bool         // see Config.Thread
 	still   bool         // doesn't spin
 	alone   atomic.Bool  // see transport.Rousable
 	pace    pace         // the reader's
@@ -412,11 +413,15 @@ func (s *stream) readOut(wait time.Duration) {
 
 // awaitBytes waits until something may have come.
 func (s *stream) awaitBytes() {
-	if s.alone.Load() {
+	alone := s.alone.Load()
+	s.bell.thread = s.thread && alone // a goroutine that reads has no thread of its own
+	switch {
+	case s.bell.thread: // holding would switch threads twice, and keep the processor from Go's other work
+	case alone:
 		if s.hold() {
 			return
 		}
-	} else if !s.still && s.spin.watch(s.in.head, s.in.own) {
+	case !s.still && s.spin.watch(s.in.head, s.in.own):
 		return
 	}
 	word := s.in.readerSleep
