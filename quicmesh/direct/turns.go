@@ -67,9 +67,9 @@ func Take(path string, thread bool) (*Turns, error) {
 			scale.Default()
 		}
 		look = func() {
-			scale.Look(processors.Used(), time.Now())
-			t.lookAtPlace()
-			t.touch() // what its start has left running may need more
+			used, now := processors.Used(), time.Now()
+			scale.Look(used, now)
+			t.lookAtPlace(used, now)
 		}
 	}
 	var err error
@@ -115,9 +115,9 @@ func (t *Turns) Next() (Turn, error) {
 const manyItems = 16
 
 // lookAtPlace has the functions of a pipeline on one processor while they do little.
-func (t *Turns) lookAtPlace() {
+func (t *Turns) lookAtPlace(used time.Duration, now time.Time) {
 	self := t.Function.Begin.Self
-	t.place.Look(self.Namespace+"/"+self.Pipeline, processors.Used(), time.Now())
+	t.place.Look(self.Namespace+"/"+self.Pipeline, used, now)
 }
 
 // receive waits for items, or Wake.
@@ -244,7 +244,8 @@ func (t *Turns) finish(failure, counts []byte) error {
 	case TurnBegin:
 		if !t.ready {
 			t.ready = true
-			t.lookAtPlace()
+			t.lookAtPlace(processors.Used(), time.Now())
+			t.touch() // what its start has left running may need more
 			t.Ready()
 		}
 	case TurnEvent:
