@@ -24,37 +24,49 @@ spec:
     - {from: work, to: out}
 `
 
+// over waits until the links from in and from work go over these carriers.
+func (r *reading) over(in, work string) (st control.PipelineStatus) {
+	r.t.Helper()
+	r.eventually("links over "+in+" and "+work, func() bool {
+		st, _ = r.status()
+		got := map[string]string{}
+		for _, s := range st.Slots {
+			for _, l := range s.Links {
+				if l.Up {
+					got[s.Slot.Stage] = l.Carrier
+				}
+			}
+		}
+		return got["in"] == in && got["work"] == work
+	})
+	return st
+}
+
+// deploys deploys what the pipeline is to be from now on, and gives what weft says.
+func (r *reading) deploys(spec string) string {
+	r.t.Helper()
+	write(r.t, r.dir, "p.yaml", spec)
+	host, key, _ := r.api()
+	d := weftIn(r.t, r.dir, "deploy", "p.yaml", "--apihost", host, "--auth", key)
+	if code := d.wait(2 * time.Minute); code != 0 {
+		r.t.Fatalf("weft deploy: exit code %d\n%s", code, d.stderr)
+	}
+	return d.stdout.String()
+}
+
 // TestLinksMove: a deployment that changes what carries an edge moves the links of the running pipeline, under
 // load, and nothing is lost, repeated or comes out of order. A hook that takes over knows of it, and what else
 // is changed waits for the next start.
 func TestLinksMove(t *testing.T) {
 	const count = 30_000
 	w := flowing(t, fmt.Sprintf(carried, count, "", "auto"))
-	over := func(want string) (st control.PipelineStatus) {
+	over := func(carrier string) control.PipelineStatus {
 		t.Helper()
-		w.eventually("links over "+want, func() bool {
-			st, _ = w.status()
-			got := map[string]string{}
-			for _, s := range st.Slots {
-				for _, l := range s.Links {
-					if l.Up {
-						got[s.Slot.Stage] = l.Carrier
-					}
-				}
-			}
-			return got["in"] == want && got["work"] == "shm"
-		})
-		return st
+		return w.over(carrier, "shm")
 	}
 	deploy := func(transport string) string {
 		t.Helper()
-		write(t, w.dir, "p.yaml", fmt.Sprintf(carried, count, "", transport))
-		host, key, _ := w.api()
-		d := weftIn(t, w.dir, "deploy", "p.yaml", "--apihost", host, "--auth", key)
-		if code := d.wait(2 * time.Minute); code != 0 {
-			t.Fatalf("weft deploy: exit code %d\n%s", code, d.stderr)
-		}
-		return d.stdout.String()
+		return w.deploys(fmt.Sprintf(carried, count, "", transport))
 	}
 	over("shm")
 	for i, c := range []struct{ transport, carrier string }{{"quic", "quic"}, {"shm", "shm"}, {"quic", "quic"}, {"auto", "shm"}} {
@@ -72,11 +84,8 @@ func TestLinksMove(t *testing.T) {
 		t.Errorf("the same again: %s", said)
 	}
 	w.explained("links move", "", "in → work from quic to auto")
-	write(t, w.dir, "p.yaml", fmt.Sprintf(carried, count, ", retries: 3", "quic"))
-	host, key, _ := w.api()
-	d := weftIn(t, w.dir, "deploy", "p.yaml", "--apihost", host, "--auth", key)
-	if code := d.wait(2 * time.Minute); code != 0 || !strings.Contains(d.stdout.String(), "counts from its next start on, for vertex work has changed") {
-		t.Errorf("weft deploy: exit code %d, %s%s", code, d.stdout, d.stderr)
+	if said := w.deploys(fmt.Sprintf(carried, count, ", retries: 3", "quic")); !strings.Contains(said, "counts from its next start on, for vertex work has changed") {
+		t.Errorf("weft deploy says %s", said)
 	}
 	last := over("shm")
 	if code := w.wait(2 * time.Minute); code != 0 {
@@ -133,30 +142,9 @@ func TestMemoryOfALinkThatMoves(t *testing.T) {
 		return strings.Replace(fmt.Sprintf(carried, count, "", in), "to: out", "to: out, transport: "+out, 1)
 	}
 	w := flowing(t, spec("auto", "quic"), "--ring-memory", "5Mi")
-	over := func(in, out string) (st control.PipelineStatus) {
-		t.Helper()
-		w.eventually("links over "+in+" and "+out, func() bool {
-			st, _ = w.status()
-			got := map[string]string{}
-			for _, s := range st.Slots {
-				for _, l := range s.Links {
-					if l.Up {
-						got[s.Slot.Stage] = l.Carrier
-					}
-				}
-			}
-			return got["in"] == in && got["work"] == out
-		})
-		return st
-	}
-	over("shm", "quic")
-	write(t, w.dir, "p.yaml", spec("quic", "auto"))
-	host, key, _ := w.api()
-	d := weftIn(t, w.dir, "deploy", "p.yaml", "--apihost", host, "--auth", key)
-	if code := d.wait(2 * time.Minute); code != 0 {
-		t.Fatalf("weft deploy: exit code %d\n%s", code, d.stderr)
-	}
-	last := over("quic", "shm")
+	w.over("shm", "quic")
+	w.deploys(spec("quic", "auto"))
+	last := w.over("quic", "shm")
 	if code := w.wait(2 * time.Minute); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
