@@ -127,15 +127,17 @@ func (p *Page) Trace() string { _, trace := p.event(); return trace }
 
 // event reads a copy. One that changes all the time is read as it is in the end.
 func (p *Page) event() (id, trace string) {
-	for range 10 {
+	var text []byte // copied at once, and looked at when it is known to be whole: who writes is fast
+	n := 0
+	for range 100 {
 		before := p.state.Load()
 		b := p.place((before - 1) / 2) // the one in work, or the last one
-		n := min(int(binary.LittleEndian.Uint16(b)), MostID)
+		n = min(int(binary.LittleEndian.Uint16(b)), MostID)
 		m := min(int(binary.LittleEndian.Uint16(b[2:])), placeSize-offText-n)
-		id, trace = string(b[offText:offText+n]), string(b[offText+n:offText+n+m])
+		text = append(text[:0], b[offText:offText+n+m]...)
 		if p.state.Load()-before < 2 { // the next one has the other place
 			break
 		}
 	}
-	return id, trace
+	return string(text[:n]), string(text[n:])
 }
